@@ -1,0 +1,30 @@
+"""Finds the two plans that `rungway diff` compares."""
+
+from pathlib import Path
+
+from rungway.diff import diff
+from rungway.model import Diff
+from rungway.planning import plan_stack
+from rungway.stacks import find_stack, project_root
+
+
+def compare(before: str, *, after: str | None, ref: str | None, state_file: Path | None, allowed: frozenset[str]) -> Diff:
+    """The diff that one of `after` (a stack), `ref` (a git revision) or `state_file` (an exported state) asks for.
+
+    With a revision or a state, `before` names the stack as it is now, which is then the later side.
+
+    Raises:
+        RungwayError: either side can't be planned or read.
+    """
+    if after is not None:
+        return diff(plan_stack(before), plan_stack(after), allowed=allowed)
+    now = plan_stack(before)
+    if ref is not None:
+        from rungway.git_plan import plan_of_git
+
+        root = project_root(Path.cwd())
+        return diff(plan_of_git(ref, find_stack(before, root), root), now, allowed=allowed)
+    assert state_file is not None
+    from rungway.state import plan_from_state
+
+    return diff(plan_from_state(state_file), now, allowed=allowed)

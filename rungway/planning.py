@@ -1,0 +1,128 @@
+"""Plans a stack on this machine: stack file → settings → the real Pulumi program under the recorder → checks, cost, findings."""
+
+import dataclasses
+from collections.abc import Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pulumi
+
+from rungway.errors import RungwayError
+from rungway.model import Budget, Finding, HostBudget, Level, Plan, Resource
+from rungway.stacks import Stack, find_stack, project_root
+
+if TYPE_CHECKING:
+    from infra.reading import Unset
+    from infra.settings import Settings
+
+PROJECT = "rungway"
+"""Name of the Pulumi project (Pulumi.yaml), part of every URN."""
+
+
+def plan_stack(name: str, *, engine: bool = False) -> Plan:
+    """The plan of the stack called `name`: recorded on this machine, or with `engine` as the Pulumi engine previews it.
+
+    Raises:
+        RungwayError: no such stack, a stack file or settings with problems (all of them are listed), or no engine to ask.
+    """
+    root = project_root(Path.cwd())
+    stack = find_stack(name, root)
+    try:
+        return _plan(stack, root, engine)
+    except pulumi.RunError as error:
+        raise RungwayError(str(error)) from error
+
+
+def _plan(stack: Stack, root: Path, engine: bool) -> Plan:
+    from infra.reading import engine_config, read_settings, read_stack_file
+    from rungway.cost import check_budget, price, usage_of
+    from rungway.facts import check_inputs
+
+    config, secret_keys = engine_config(read_stack_file(stack.path))
+    settings, unset = read_settings(config, source=stack.name, require_user_values=False)
+    if engine:
+        from rungway.engine import preview
+
+        resources, outputs = preview(stack, root, unset)
+    else:
+        resources, outputs = _record(stack, settings, config, secret_keys)
+    budget = settings.budget
+    host_budgets = _host_budgets(settings)
+    plan = Plan(
+        stack=stack.name,
+        pulumi_stack=stack.pulumi_stack,
+        project=PROJECT,
+        resources=tuple(resources),
+        outputs=outputs,
+        findings=(
+            *_findings_of_settings(settings, unset),
+            *(finding for resource in resources for finding in check_inputs(resource)),
+            *_overdrawn(host_budgets),
+        ),
+        host_budgets=tuple(host_budgets),
+        budget=Budget(Decimal(str(budget.monthly_amount)), budget.currency) if budget.monthly_amount else None,
+        source="engine" if engine else "offline",
+    )
+    priced = price(plan, budget.currency, usage_of(settings))
+    over = check_budget(priced)
+    return dataclasses.replace(priced, findings=(*priced.findings, over)) if over else priced
+
+
+def _record(stack: Stack, settings: "Settings", config: dict[str, str], secret_keys: Sequence[str]) -> tuple[list[Resource], dict[str, object]]:
+    """What the real program registers. The root stack is put back in its place above everything, as in the engine's own list."""
+    from rungway.provider_packages import bare_provider_packages
+    from rungway.recorder import RecordingError, record
+
+    with bare_provider_packages():
+        from infra.build import build_stack
+
+        try:
+            recording = record(
+                lambda: build_stack(settings), project=PROJECT, stack=stack.pulumi_stack, config=config, secret_keys=secret_keys
+            )
+        except RecordingError as error:
+            raise RungwayError(str(error)) from error
+    name = f"{PROJECT}-{stack.pulumi_stack}"
+    root = Resource(f"urn:pulumi:{stack.pulumi_stack}::{PROJECT}::pulumi:pulumi:Stack::{name}", "pulumi:pulumi:Stack", name, None, True, {})
+    children = [dataclasses.replace(resource, parent=resource.parent or root.urn) for resource in recording.resources]
+    return [root, *children], recording.outputs
+
+
+def _findings_of_settings(settings: "Settings", unset: Sequence["Unset"]) -> list[Finding]:
+    """What its user must still set, and what Rungway can't build yet."""
+    from infra.unbuilt import unbuilt_parts
+
+    return [
+        *(Finding(Level.TO_SET, "to_set", item.path, item.description, item.command) for item in unset),
+        *(
+            Finding(Level.NOT_BUILT, "not_built", part.path, f"{part.part} is not built yet: {part.why}", "the rest of the phase is planned without it")
+            for part in unbuilt_parts(settings)
+        ),
+    ]
+
+
+def _host_budgets(settings: "Settings") -> list[HostBudget]:
+    """Memory of every server, then connections of every database, as sums that must fit."""
+    from hosts.budgets import connection_budget, memory_budget
+    from infra.host_specifications import host_specifications
+
+    hosts = host_specifications(settings)
+    budgets = [memory_budget(host) for host in hosts]
+    budgets += [budget for host in hosts for budget in connection_budget(host)]
+    return [HostBudget(item.subject, item.unit, item.available, item.used, item.parts) for item in budgets]
+
+
+def _overdrawn(budgets: Sequence[HostBudget]) -> list[Finding]:
+    return [
+        Finding(
+            Level.ERROR,
+            "budget_overdrawn",
+            budget.subject,
+            f"{budget.used} {budget.unit} are promised ({', '.join(f'{name} {share}' for name, share in budget.parts)}); "
+            f"allowed: {budget.available} {budget.unit}",
+            "promise less, or take a larger server type",
+        )
+        for budget in budgets
+        if budget.used > budget.available
+    ]
