@@ -81,7 +81,7 @@ def check_inputs(resource: Resource) -> list[Finding]:
         return [
             Finding(
                 Level.WARNING,
-                "type-without-facts",
+                "type_without_facts",
                 resource.urn,
                 f"{resource.type}: found no facts on this type; its inputs were not checked",
                 "add the type to rungway/facts_sources.yaml and run python -m rungway.facts_refresh",

@@ -20,6 +20,7 @@ from pulumi.runtime.config import set_all_config
 from pulumi.runtime.proto import alias_pb2, resource_pb2
 from pulumi.runtime.stack import Stack, massage, register_stack_transformation, run_pulumi_func
 
+from rungway.errors import RungwayError
 from rungway.model import SECRET, UNKNOWN, Resource
 
 _ROOT_STACK_TYPE = "pulumi:pulumi:Stack"
@@ -28,7 +29,7 @@ _OUTPUT_AS_TEXT_ADVICE = "an f-string or str() was used on an Output; use pulumi
 _TRANSFORMS = "transforms: an offline plan does not run resource transforms; remove them, or plan with --engine"
 
 
-class RecordingError(Exception):
+class RecordingError(RungwayError):
     """What the engine would refuse, or what can't be answered without an engine. `problems` holds every one of them."""
 
     def __init__(self, problems: Collection[str]) -> None:

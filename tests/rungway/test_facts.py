@@ -151,7 +151,7 @@ def test_components_and_providers_are_not_checked_and_unknown_types_are_said() -
     assert check_inputs(resource("hcloud:index/zone:Zone", {})) == [
         Finding(
             Level.WARNING,
-            "type-without-facts",
+            "type_without_facts",
             "urn:pulumi:mvp::rungway::hcloud:index/zone:Zone::app-eu-1",
             "hcloud:index/zone:Zone: found no facts on this type; its inputs were not checked",
             "add the type to rungway/facts_sources.yaml and run python -m rungway.facts_refresh",
