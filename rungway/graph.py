@@ -308,7 +308,7 @@ class _Picture:
                 self._draw_down(source, target)
 
     def _draw_down(self, source: _Box, target: _Box) -> None:
-        """Straight down inside a region, from the wider card above; from the edge down, across the gap above the regions, and down again."""
+        """Straight down inside a region, from the wider card above; from the edge by way of the gap above the regions."""
         if source.y > self._regions_top:
             self._arrow([(target.middle, source.bottom), (target.middle, target.y)])
         else:
