@@ -1,10 +1,13 @@
 """Bare provider packages change how long a plan takes, and nothing else."""
 
+import gc
 import json
 import subprocess
 import sys
 
 import pytest
+
+from rungway.provider_packages import bare_provider_packages
 
 _PROGRAM = """
 import contextlib, dataclasses, json, sys
@@ -77,3 +80,17 @@ assert "pulumi_kubernetes" not in sys.modules
 print("done")
 """
     assert _run(program) == "done\n"
+
+
+def test_the_collector_rests_within_the_block_only() -> None:
+    with pytest.raises(ValueError, match="program"), bare_provider_packages():
+        assert not gc.isenabled()
+        raise ValueError("program")
+    assert gc.isenabled()
+    gc.disable()
+    try:
+        with bare_provider_packages():
+            pass
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
