@@ -1,5 +1,6 @@
 """The table of facts says what the providers say, and inputs are held to it."""
 
+import ast
 import json
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from rungway.model import SECRET, UNKNOWN, Finding, Level, Resource
 
 SCHEMAS = Path(__file__).resolve().parents[3] / "shared" / "provider-schemas"
 needs_schemas = pytest.mark.skipif(not SCHEMAS.is_dir(), reason="the providers' schemas are not beside this checkout")
+
+COMPONENTS = Path(__file__).resolve().parents[2] / "components"
 
 SERVER = "hcloud:index/server:Server"
 
@@ -81,6 +84,20 @@ def test_sources_that_the_schemas_contradict_are_refused(
     with pytest.raises(ValueError) as caught:  # noqa: PT011 (the whole text is compared)
         facts_refresh.extract(SCHEMAS)
     assert str(caught.value) == message
+
+
+def test_every_type_that_a_component_imports_is_in_the_table() -> None:
+    """By the imports: `from pulumi_hcloud.server import Server` is hcloud:index/server:Server. Arguments and functions are no types."""
+    imports = [
+        (node.module.removeprefix("pulumi_").split(".")[0], name.name)
+        for path in sorted(COMPONENTS.glob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("pulumi_") and "." in node.module
+        for name in node.names
+    ]
+    classes = {(package, name) for package, name in imports if name[0].isupper() and not name.endswith(("Args", "ArgsDict"))}
+    tokens = {f"{package}:index/{name[0].lower()}{name[1:]}:{name}" for package, name in classes}
+    assert tokens - known_types() == set(), "add these to rungway/facts_sources.yaml and run python -m rungway.facts_refresh"
 
 
 def test_every_replacement_names_its_source() -> None:

@@ -83,9 +83,13 @@ print("done")
 
 
 def test_the_collector_rests_within_the_block_only() -> None:
-    with pytest.raises(ValueError, match="program"), bare_provider_packages():
-        assert not gc.isenabled()
-        raise ValueError("program")
+    def fail() -> None:
+        with bare_provider_packages():
+            assert not gc.isenabled()
+            raise ValueError("program")
+
+    with pytest.raises(ValueError, match="program"):
+        fail()
     assert gc.isenabled()
     gc.disable()
     try:
