@@ -1,0 +1,257 @@
+"""Rewrites a provider's rows of the price catalogue from its own API: `rungway prices refresh`.
+
+Hetzner: GET /v1/pricing. DigitalOcean: GET /v2/sizes, which has the Droplets' prices and nothing else; its other rows stay.
+"""
+
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from decimal import Decimal, InvalidOperation
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap
+from ruamel.yaml.representer import RoundTripRepresenter
+
+from infra.catalog.prices import PRICES_FILE, PriceCatalogueError, Prices, parse_prices
+from rungway.errors import RungwayError
+from rungway.provider_api import Client
+
+_BYTES_A_TB = Decimal(1024**4)
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A price that an API names: `amount` in `currency` a `unit`, at one `location` or (empty) everywhere."""
+
+    item: str
+    name: str
+    location: str
+    amount: Decimal
+    unit: str
+    currency: str
+    traffic_tb: Decimal | None = None
+
+
+def refresh_prices(
+    provider: str,
+    *,
+    token_file: Path | None = None,
+    catalogue: Path = PRICES_FILE,
+    today: date | None = None,
+    wait: Callable[[float], None] = time.sleep,
+) -> str:
+    """Rewrite the rows of `provider` (hetzner or digitalocean) in `catalogue` from its API, and say what changed.
+
+    A row that the API confirms gets today's date and the API as its source. What is no longer offered gets the price unknown; what is new
+    is added. Comments and every other row stay as they are. The file is replaced at once or not at all.
+
+    Raises:
+        RungwayError: no token, no usable answer, or a catalogue that can't be read or written. The catalogue is then untouched.
+    """
+    text = _read(catalogue)
+    try:
+        prices = parse_prices(text, str(catalogue))
+    except PriceCatalogueError as error:
+        raise RungwayError(str(error)) from error
+    client = Client(provider, token_file, wait)
+    try:
+        offers = list((_hetzner_offers if provider == "hetzner" else _digitalocean_offers)(client))
+    except (KeyError, TypeError, AttributeError, InvalidOperation) as error:
+        raise RungwayError(f"{provider}: the API's answer has another form than expected ({type(error).__name__}: {error})") from error
+    if not offers:
+        raise RungwayError(f"{provider}: the API's answer names no prices")
+    yaml = _yaml()
+    document = yaml.load(text)
+    report = _rewrite(document["prices"], provider, _grouped(offers, prices, provider), today or datetime.now(UTC).date())
+    buffer = StringIO()
+    yaml.dump(document, buffer)
+    parse_prices(buffer.getvalue(), str(catalogue))
+    _write(catalogue, buffer.getvalue())
+    return report
+
+
+def _hetzner_offers(client: Client) -> Iterator[Offer]:
+    """Net prices. https://docs.hetzner.cloud/reference/cloud#tag/pricing"""
+    pricing = client.get("/pricing")["pricing"]
+    currency = pricing["currency"]
+    for server_type in pricing["server_types"]:
+        for price in server_type["prices"]:
+            traffic_tb = Decimal(price["included_traffic"]) / _BYTES_A_TB
+            yield Offer("server", server_type["name"], price["location"], _net(price["price_monthly"]), "month", currency, traffic_tb)
+    for load_balancer_type in pricing["load_balancer_types"]:
+        for price in load_balancer_type["prices"]:
+            yield Offer("load-balancer", load_balancer_type["name"], price["location"], _net(price["price_monthly"]), "month", currency)
+    for item, key in (("primary-ip", "primary_ips"), ("floating-ip", "floating_ips")):
+        for address in pricing[key]:
+            for price in address["prices"]:
+                yield Offer(item, address["type"], price["location"], _net(price["price_monthly"]), "month", currency)
+    yield Offer("volume", "", "", _net(pricing["volume"]["price_per_gb_month"]), "GB-month", currency)
+    yield Offer("snapshot", "", "", _net(pricing["image"]["price_per_gb_month"]), "GB-month", currency)
+    yield Offer("server-backup", "", "", _number(pricing["server_backup"]["percentage"]), "percent", currency)
+    overage = {price["location"]: _net(price["price_per_tb_traffic"]) for kind in pricing["server_types"] for price in kind["prices"]}
+    for location, amount in overage.items():
+        yield Offer("traffic", "", location, amount, "TB", currency)
+
+
+def _digitalocean_offers(client: Client) -> Iterator[Offer]:
+    """Sizes that can be ordered. https://docs.digitalocean.com/reference/api/digitalocean/#tag/Sizes"""
+    for page in client.pages("/v2/sizes", lambda answer: answer.get("links", {}).get("pages", {}).get("next"), per_page=200):
+        for size in page["sizes"]:
+            if size["available"]:
+                amount, traffic_tb = _number(size["price_monthly"]), _number(size["transfer"])
+                yield Offer("server", size["slug"], "", amount, "month", "USD", traffic_tb)
+
+
+def _net(price: Mapping[str, Any]) -> Decimal:
+    return _number(price["net"])
+
+
+def _number(text: Any) -> Decimal:
+    """A figure without the zeros that the APIs add (`3.9900000000000000`)."""
+    number = Decimal(str(text))
+    if not number.is_finite() or number < 0:
+        raise InvalidOperation(f"found {text!r} for a price")
+    return Decimal(format(number.normalize(), "f"))
+
+
+def _grouped(offers: Sequence[Offer], prices: Prices, provider: str) -> list[Offer]:
+    """`offers` by group of locations where a group agrees; without a location where all agree and the catalogue has none."""
+    groups = prices.location_groups.get(provider, {})
+    by_name: dict[tuple[str, str], list[Offer]] = {}
+    for offer in offers:
+        by_name.setdefault((offer.item, offer.name), []).append(offer)
+    everywhere = {(row.item, row.name) for row in prices.rows if row.provider == provider and not row.location}
+    result: list[Offer] = []
+    for key, same in by_name.items():
+        if key in everywhere and len({_terms(offer) for offer in same}) == 1:
+            result.append(_at(same[0], ""))
+            continue
+        left = list(same)
+        for group, locations in groups.items():
+            members = [offer for offer in left if offer.location in locations]
+            if members and len({_terms(offer) for offer in members}) == 1:
+                result.append(_at(members[0], group))
+                left = [offer for offer in left if offer not in members]
+        result += left
+    return result
+
+
+def _terms(offer: Offer) -> tuple[Any, ...]:
+    return (offer.amount, offer.unit, offer.currency, offer.traffic_tb)
+
+
+def _at(offer: Offer, location: str) -> Offer:
+    return Offer(offer.item, offer.name, location, offer.amount, offer.unit, offer.currency, offer.traffic_tb)
+
+
+def _rewrite(rows: Any, provider: str, offers: Sequence[Offer], today: date) -> str:
+    """Bring the rows of `provider` up to date in place; return what changed, a line each."""
+    by_key = {(offer.item, offer.name, offer.location): offer for offer in offers}
+    items = {offer.item for offer in offers}
+    lines: list[str] = []
+    confirmed = 0
+    last = len(rows)
+    for index, row in enumerate(rows):
+        if row["provider"] != provider:
+            continue
+        last = index + 1
+        offer = by_key.pop((row["item"], row.get("name", ""), row.get("location", "")), None)
+        if offer is None and (row["item"] not in items or row["price"] == 0):
+            # The API does not speak of this.
+            continue
+        before = (row["price"], row["currency"])
+        _set(row, offer, provider, today)
+        after = (row["price"], row["currency"])
+        if before == after:
+            confirmed += 1
+        elif offer is None:
+            lines.append(f"{_label(row)}: {_shown(before)} → unknown: no longer offered")
+        else:
+            lines.append(f"{_label(row)}: {_shown(before)} → {_shown(after)} a {row['unit']}")
+    for offer in by_key.values():
+        row = CommentedMap()
+        row.fa.set_flow_style()
+        row.update({"provider": provider, "item": offer.item})
+        row.update({key: value for key, value in (("name", offer.name), ("location", offer.location)) if value})
+        row.update({"price": "unknown", "unit": offer.unit, "currency": offer.currency})
+        _set(row, offer, provider, today)
+        rows.insert(last, row)
+        last += 1
+        lines.append(f"{_label(row)}: new: {_shown((row['price'], row['currency']))} a {row['unit']}")
+    summary = f"{provider}: {confirmed} prices confirmed, {len(lines)} changed, as of {today.isoformat()}"
+    return "\n".join([*lines, summary])
+
+
+def _set(row: Any, offer: Offer | None, provider: str, today: date) -> None:
+    row["price"] = "unknown" if offer is None else _plain_number(offer.amount)
+    if offer is not None:
+        row["currency"] = offer.currency
+    row["as_of"] = today
+    row["source"] = f"{provider}-api"
+    for key in ("undated", "confidence"):
+        row.pop(key, None)
+    if offer is not None and offer.traffic_tb is not None:
+        row["traffic_tb"] = _plain_number(offer.traffic_tb)
+
+
+def _plain_number(number: Decimal) -> int | Decimal:
+    return int(number) if number == number.to_integral_value() else number
+
+
+def _label(row: Any) -> str:
+    place = f"in {row['location']}" if row.get("location") else ""
+    return " ".join(part for part in (row["provider"], row["item"], row.get("name", ""), place) if part)
+
+
+def _shown(price: tuple[Any, str]) -> str:
+    amount, currency = price
+    return "unknown" if amount == "unknown" else f"{amount} {currency}"
+
+
+class _Representer(RoundTripRepresenter):
+    """Writes decimals with the digits that they have."""
+
+
+_Representer.add_representer(Decimal, lambda self, number: self.represent_scalar("tag:yaml.org,2002:float", format(number, "f")))
+
+
+def _yaml() -> YAML:
+    yaml = YAML()
+    yaml.Representer = _Representer
+    yaml.preserve_quotes = True
+    yaml.width = 10_000
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    return yaml
+
+
+def _read(catalogue: Path) -> str:
+    try:
+        return catalogue.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise RungwayError(f"{catalogue}: can't read the price catalogue: {reason}") from error
+
+
+def _write(catalogue: Path, text: str) -> None:
+    """Replace the file at once, with the mode that it has."""
+    try:
+        mode = catalogue.stat().st_mode & 0o777
+        handle, name = tempfile.mkstemp(prefix=f".{catalogue.name}.", dir=catalogue.parent)
+        temporary = Path(name)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.chmod(mode)
+            temporary.replace(catalogue)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise RungwayError(f"{catalogue}: can't write the price catalogue: {error.strerror}") from error
