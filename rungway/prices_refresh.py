@@ -165,9 +165,9 @@ def _rewrite(rows: Any, provider: str, offers: Sequence[Offer], today: date) -> 
         if offer is None and (row["item"] not in items or row["price"] == 0):
             # The API does not speak of this.
             continue
-        before = (row["price"], row["currency"])
+        before = _price_of(row)
         _set(row, offer, provider, today)
-        after = (row["price"], row["currency"])
+        after = _price_of(row)
         if before == after:
             confirmed += 1
         elif offer is None:
@@ -183,7 +183,7 @@ def _rewrite(rows: Any, provider: str, offers: Sequence[Offer], today: date) -> 
         _set(row, offer, provider, today)
         rows.insert(last, row)
         last += 1
-        lines.append(f"{_label(row)}: new: {_shown((row['price'], row['currency']))} a {row['unit']}")
+        lines.append(f"{_label(row)}: new: {_shown(_price_of(row))} a {row['unit']}")
     summary = f"{provider}: {confirmed} prices confirmed, {len(lines)} changed, as of {today.isoformat()}"
     return "\n".join([*lines, summary])
 
@@ -204,14 +204,19 @@ def _plain_number(number: Decimal) -> int | Decimal:
     return int(number) if number == number.to_integral_value() else number
 
 
+def _price_of(row: Any) -> tuple[Decimal | None, str]:
+    # By way of its text: 5.49 is meant, not the nearest binary fraction.
+    return (None if row["price"] == "unknown" else Decimal(str(row["price"])), row["currency"])
+
+
 def _label(row: Any) -> str:
     place = f"in {row['location']}" if row.get("location") else ""
     return " ".join(part for part in (row["provider"], row["item"], row.get("name", ""), place) if part)
 
 
-def _shown(price: tuple[Any, str]) -> str:
+def _shown(price: tuple[Decimal | None, str]) -> str:
     amount, currency = price
-    return "unknown" if amount == "unknown" else f"{amount} {currency}"
+    return "unknown" if amount is None else f"{amount} {currency}"
 
 
 class _Representer(RoundTripRepresenter):
