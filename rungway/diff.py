@@ -215,10 +215,13 @@ def _differences(was: Any, becomes: Any, path: str) -> Iterator[tuple[str, Any, 
         for key in sorted({*was, *becomes}):
             yield from _differences(was.get(key, _MISSING), becomes.get(key, _MISSING), f"{path}.{key}" if path else key)
     elif isinstance(was, list) and isinstance(becomes, list):
-        for index in range(max(len(was), len(becomes))):
-            yield from _differences(
-                was[index] if index < len(was) else _MISSING, becomes[index] if index < len(becomes) else _MISSING, f"{path}[{index}]"
-            )
+        for index, (left, right) in enumerate(zip(was, becomes, strict=False)):
+            yield from _differences(left, right, f"{path}[{index}]")
+        # An item more or less is a difference, even when it is null.
+        for index in range(len(becomes), len(was)):
+            yield f"{path}[{index}]", was[index], _MISSING
+        for index in range(len(was), len(becomes)):
+            yield f"{path}[{index}]", _MISSING, becomes[index]
     elif _none(was) is None and _none(becomes) is None:
         return
     elif was is _MISSING or becomes is _MISSING or was != becomes or was == UNKNOWN:

@@ -145,7 +145,7 @@ def _delta(before: Money | None, after: Money | None) -> str:
     difference = (after.amount if after else Decimal(0)) - (before.amount if before else Decimal(0))
     cents = to_cents(difference)
     unknown = " + ?" if (before and before.unknown) or (after and after.unknown) else ""
-    return f"{'±' if not cents else '+' if cents > 0 else ''}{cents}{unknown}" if cents or unknown else "same"
+    return f"{'+' if cents > 0 else ''}{cents}{unknown}" if cents or unknown else "same"
 
 
 def _cost(money: Money | None) -> str:

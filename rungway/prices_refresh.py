@@ -220,7 +220,10 @@ def _shown(price: tuple[Decimal | None, str]) -> str:
 
 
 class _Representer(RoundTripRepresenter):
-    """Writes decimals with the digits that they have."""
+    """Writes decimals with the digits that they have, and a date that many rows share in each of them."""
+
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 (the library's own form)
+        return True
 
 
 _Representer.add_representer(Decimal, lambda self, number: self.represent_scalar("tag:yaml.org,2002:float", format(number, "f")))
