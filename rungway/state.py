@@ -90,19 +90,29 @@ def _resource(entry: Any, path: str) -> Resource:
     inputs = entry.get("inputs") or {}
     if not isinstance(inputs, dict):
         raise RungwayError(f"{path}.inputs: found {_shown(inputs)}; allowed: an object", hint=_HINT)
+    parent = entry.get("parent") or None
+    if parent is not None and not isinstance(parent, str):
+        raise RungwayError(f"{path}.parent: found {_shown(parent)}; allowed: a URN", hint=_HINT)
     return Resource(
         urn=urn,
         type=type_,
         name=urn.split("::", 3)[3],
-        parent=entry.get("parent") or None,
+        parent=parent,
         component=not entry.get("custom", False),
         inputs=_plain(inputs),
         protect=bool(entry.get("protect")),
-        ignore_changes=tuple(entry.get("ignoreChanges") or ()),
-        aliases=tuple(entry.get("aliases") or ()),
-        dependencies=tuple(sorted(set(entry.get("dependencies") or ()))),
+        ignore_changes=_texts(entry, "ignoreChanges", path),
+        aliases=_texts(entry, "aliases", path),
+        dependencies=tuple(sorted(set(_texts(entry, "dependencies", path)))),
         retain_on_delete=bool(entry.get("retainOnDelete")),
     )
+
+
+def _texts(entry: Mapping[str, Any], name: str, path: str) -> tuple[str, ...]:
+    found = entry.get(name) or []
+    if not isinstance(found, list) or not all(isinstance(item, str) for item in found):
+        raise RungwayError(f"{path}.{name}: found {_shown(found)}; allowed: a list of strings", hint=_HINT)
+    return tuple(found)
 
 
 def _plain(value: Any) -> Any:
