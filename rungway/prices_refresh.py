@@ -1,26 +1,22 @@
-"""Rewrites a provider's rows of the price catalogue from its own API: `rungway prices refresh`.
+"""Rewrites a provider's rows of the catalogue from its own API: `rungway prices refresh`.
 
-Hetzner: GET /v1/pricing. DigitalOcean: GET /v2/sizes, which has the Droplets' prices and nothing else; its other rows stay.
+Hetzner: GET /v1/pricing and /v1/server_types. DigitalOcean: GET /v2/sizes, which has the Droplets and nothing else; its other prices stay.
 """
 
-import os
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap
-from ruamel.yaml.representer import RoundTripRepresenter
-
+from infra.catalog import SIZES_FILE
 from infra.catalog.prices import PRICES_FILE, PriceCatalogueError, Prices, parse_prices
+from rungway.catalogue_file import one_line_row, parse_catalogue, read_catalogue, render_catalogue, write_catalogue
 from rungway.errors import RungwayError
 from rungway.provider_api import Client
+from rungway.sizes_refresh import Size, digitalocean_sizes, hetzner_sizes, rewrite_sizes
 
 _BYTES_A_TB = Decimal(1024**4)
 
@@ -42,43 +38,62 @@ def refresh_prices(
     provider: str,
     *,
     token_file: Path | None = None,
-    catalogue: Path = PRICES_FILE,
+    prices_file: Path = PRICES_FILE,
+    sizes_file: Path = SIZES_FILE,
     today: date | None = None,
     wait: Callable[[float], None] = time.sleep,
 ) -> str:
-    """Rewrite the rows of `provider` (hetzner or digitalocean) in `catalogue` from its API, and say what changed.
+    """Rewrite the prices and server types of `provider` (hetzner or digitalocean) from its API, and say what changed.
 
-    A row that the API confirms gets today's date and the API as its source. What is no longer offered gets the price unknown; what is new
-    is added. Comments and every other row stay as they are. The file is replaced at once or not at all.
+    A price that the API confirms gets today's date and the API as its source. What is no longer offered gets the price unknown; what is new
+    is added. Comments and every other row stay as they are. A file is replaced at once or not at all.
 
     Raises:
-        RungwayError: no token, no usable answer, or a catalogue that can't be read or written. The catalogue is then untouched.
+        RungwayError: no token, no usable answer, or a catalogue that can't be read or written. The files are then untouched.
     """
-    text = _read(catalogue)
+    today = today or datetime.now(UTC).date()
+    prices_text = read_catalogue(prices_file)
     try:
-        prices = parse_prices(text, str(catalogue))
+        prices = parse_prices(prices_text, str(prices_file))
     except PriceCatalogueError as error:
         raise RungwayError(str(error)) from error
+    prices_document = parse_catalogue(prices_text, prices_file)
+    sizes_document = parse_catalogue(read_catalogue(sizes_file), sizes_file)
     client = Client(provider, token_file, wait)
     try:
-        offers = list((_hetzner_offers if provider == "hetzner" else _digitalocean_offers)(client))
-    except (KeyError, TypeError, AttributeError, InvalidOperation) as error:
+        offers, sizes = (_ask_hetzner if provider == "hetzner" else _ask_digitalocean)(client, today)
+    except (KeyError, TypeError, AttributeError, ValueError, InvalidOperation) as error:
         raise RungwayError(f"{provider}: the API's answer has another form than expected ({type(error).__name__}: {error})") from error
     if not offers:
         raise RungwayError(f"{provider}: the API's answer names no prices")
-    yaml = _yaml()
-    document = yaml.load(text)
-    report = _rewrite(document["prices"], provider, _grouped(offers, prices, provider), today or datetime.now(UTC).date())
-    buffer = StringIO()
-    yaml.dump(document, buffer)
-    parse_prices(buffer.getvalue(), str(catalogue))
-    _write(catalogue, buffer.getvalue())
-    return report
+    lines, confirmed = _rewrite(prices_document["prices"], provider, _grouped(offers, prices, provider), today)
+    size_lines = rewrite_sizes(sizes_document, provider, sizes, today)
+    # Both are rendered, and the prices read again, before the first of them is written.
+    prices_text, sizes_text = render_catalogue(prices_document), render_catalogue(sizes_document)
+    parse_prices(prices_text, str(prices_file))
+    write_catalogue(prices_file, prices_text)
+    write_catalogue(sizes_file, sizes_text)
+    summary = (
+        f"{provider}: {confirmed} prices confirmed, {len(lines)} changed, {len(size_lines)} changes of server types, "
+        f"as of {today.isoformat()}"
+    )
+    return "\n".join([*lines, *size_lines, summary])
 
 
-def _hetzner_offers(client: Client) -> Iterator[Offer]:
+def _ask_hetzner(client: Client, today: date) -> tuple[list[Offer], list[Size]]:
+    offers = list(_hetzner_offers(client.get("/pricing")["pricing"]))
+    pages = client.pages("/server_types", lambda answer: answer["meta"]["pagination"]["next_page"], per_page=50)
+    return offers, hetzner_sizes([entry for page in pages for entry in page["server_types"]], today)
+
+
+def _ask_digitalocean(client: Client, today: date) -> tuple[list[Offer], list[Size]]:  # noqa: ARG001 (both have this form)
+    pages = client.pages("/v2/sizes", lambda answer: answer.get("links", {}).get("pages", {}).get("next"), per_page=200)
+    sizes = [entry for page in pages for entry in page["sizes"]]
+    return list(_digitalocean_offers(sizes)), digitalocean_sizes(sizes)
+
+
+def _hetzner_offers(pricing: Mapping[str, Any]) -> Iterator[Offer]:
     """Net prices. https://docs.hetzner.cloud/reference/cloud#tag/pricing"""
-    pricing = client.get("/pricing")["pricing"]
     currency = pricing["currency"]
     for server_type in pricing["server_types"]:
         for price in server_type["prices"]:
@@ -99,13 +114,11 @@ def _hetzner_offers(client: Client) -> Iterator[Offer]:
         yield Offer("traffic", "", location, amount, "TB", currency)
 
 
-def _digitalocean_offers(client: Client) -> Iterator[Offer]:
+def _digitalocean_offers(sizes: Iterable[Mapping[str, Any]]) -> Iterator[Offer]:
     """Sizes that can be ordered. https://docs.digitalocean.com/reference/api/digitalocean/#tag/Sizes"""
-    for page in client.pages("/v2/sizes", lambda answer: answer.get("links", {}).get("pages", {}).get("next"), per_page=200):
-        for size in page["sizes"]:
-            if size["available"]:
-                amount, traffic_tb = _number(size["price_monthly"]), _number(size["transfer"])
-                yield Offer("server", size["slug"], "", amount, "month", "USD", traffic_tb)
+    for size in sizes:
+        if size["available"]:
+            yield Offer("server", size["slug"], "", _number(size["price_monthly"]), "month", "USD", _number(size["transfer"]))
 
 
 def _net(price: Mapping[str, Any]) -> Decimal:
@@ -150,8 +163,8 @@ def _at(offer: Offer, location: str) -> Offer:
     return Offer(offer.item, offer.name, location, offer.amount, offer.unit, offer.currency, offer.traffic_tb)
 
 
-def _rewrite(rows: Any, provider: str, offers: Sequence[Offer], today: date) -> str:
-    """Bring the rows of `provider` up to date in place; return what changed, a line each."""
+def _rewrite(rows: Any, provider: str, offers: Sequence[Offer], today: date) -> tuple[list[str], int]:
+    """Bring the rows of `provider` up to date in place; return what changed, a line each, and how many rows were confirmed."""
     by_key = {(offer.item, offer.name, offer.location): offer for offer in offers}
     items = {offer.item for offer in offers}
     lines: list[str] = []
@@ -175,8 +188,7 @@ def _rewrite(rows: Any, provider: str, offers: Sequence[Offer], today: date) -> 
         else:
             lines.append(f"{_label(row)}: {_shown(before)} → {_shown(after)} a {row['unit']}")
     for offer in by_key.values():
-        row = CommentedMap()
-        row.fa.set_flow_style()
+        row = one_line_row()
         row.update({"provider": provider, "item": offer.item})
         row.update({key: value for key, value in (("name", offer.name), ("location", offer.location)) if value})
         row.update({"price": "unknown", "unit": offer.unit, "currency": offer.currency})
@@ -184,8 +196,7 @@ def _rewrite(rows: Any, provider: str, offers: Sequence[Offer], today: date) -> 
         rows.insert(last, row)
         last += 1
         lines.append(f"{_label(row)}: new: {_shown(_price_of(row))} a {row['unit']}")
-    summary = f"{provider}: {confirmed} prices confirmed, {len(lines)} changed, as of {today.isoformat()}"
-    return "\n".join([*lines, summary])
+    return lines, confirmed
 
 
 def _set(row: Any, offer: Offer | None, provider: str, today: date) -> None:
@@ -217,49 +228,3 @@ def _label(row: Any) -> str:
 def _shown(price: tuple[Decimal | None, str]) -> str:
     amount, currency = price
     return "unknown" if amount is None else f"{amount} {currency}"
-
-
-class _Representer(RoundTripRepresenter):
-    """Writes decimals with the digits that they have, and a date that many rows share in each of them."""
-
-    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 (the library's own form)
-        return True
-
-
-_Representer.add_representer(Decimal, lambda self, number: self.represent_scalar("tag:yaml.org,2002:float", format(number, "f")))
-
-
-def _yaml() -> YAML:
-    yaml = YAML()
-    yaml.Representer = _Representer
-    yaml.preserve_quotes = True
-    yaml.width = 10_000
-    yaml.indent(mapping=2, sequence=4, offset=2)
-    return yaml
-
-
-def _read(catalogue: Path) -> str:
-    try:
-        return catalogue.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not text"
-        raise RungwayError(f"{catalogue}: can't read the price catalogue: {reason}") from error
-
-
-def _write(catalogue: Path, text: str) -> None:
-    """Replace the file at once, with the mode that it has."""
-    try:
-        mode = catalogue.stat().st_mode & 0o777
-        handle, name = tempfile.mkstemp(prefix=f".{catalogue.name}.", dir=catalogue.parent)
-        temporary = Path(name)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.chmod(mode)
-            temporary.replace(catalogue)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise RungwayError(f"{catalogue}: can't write the price catalogue: {error.strerror}") from error

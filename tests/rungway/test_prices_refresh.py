@@ -1,6 +1,7 @@
 """Prices from the providers' APIs, against a server on the loopback interface that answers as their documentation says."""
 
 import json
+import re
 import threading
 from collections.abc import Iterator
 from datetime import date
@@ -12,7 +13,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from infra.catalog import SIZES_FILE
 from infra.catalog.prices import PRICES_FILE, parse_prices
+from rungway.catalogue_file import parse_catalogue, render_catalogue
 from rungway.errors import RungwayError
 from rungway.prices_refresh import refresh_prices
 
@@ -73,13 +76,23 @@ def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
 
 @pytest.fixture
 def catalogue(tmp_path: Path) -> Path:
-    copy = tmp_path / "prices.yaml"
+    """A copy of the price catalogue; a copy of the sizes is beside it."""
+    (tmp_path / "catalogue").mkdir()
+    (tmp_path / "catalogue" / "sizes.yaml").write_text(SIZES_FILE.read_text())
+    copy = tmp_path / "catalogue" / "prices.yaml"
     copy.write_text(PRICES_FILE.read_text())
     return copy
 
 
 def refresh(provider: str, catalogue: Path, api: Api, token_file: Path | None = None) -> str:
-    return refresh_prices(provider, token_file=token_file, catalogue=catalogue, today=TODAY, wait=api.waits.append)
+    return refresh_prices(
+        provider,
+        token_file=token_file,
+        prices_file=catalogue,
+        sizes_file=catalogue.with_name("sizes.yaml"),
+        today=TODAY,
+        wait=api.waits.append,
+    )
 
 
 def money(net: str) -> dict[str, str]:
@@ -133,6 +146,47 @@ def hetzner_pricing() -> dict[str, Any]:
     }
 
 
+def server_type(name: str, cores: int, memory: float, disk: int, *locations: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """An entry of GET /v1/server_types, in the form of docs.hetzner.cloud."""
+    return {
+        "id": 114,
+        "name": name,
+        "description": name.upper(),
+        "cores": cores,
+        "memory": memory,
+        "disk": disk,
+        "deprecated": False,
+        "deprecation": None,
+        "storage_type": "local",
+        "cpu_type": "dedicated" if name.startswith("ccx") else "shared",
+        "architecture": "arm" if name.startswith("cax") else "x86",
+        "locations": list(locations),
+        "prices": [],
+        **more,
+    }
+
+
+def place(name: str, *, available: bool = True, until: str = "") -> dict[str, Any]:
+    deprecation = {"announced": "2025-10-16T06:00:00Z", "unavailable_after": until} if until else None
+    return {"id": 1, "name": name, "available": available, "recommended": False, "deprecation": deprecation}
+
+
+def server_types(*entries: dict[str, Any], next_page: int | None = None) -> dict[str, Any]:
+    pagination = {"page": 1, "per_page": 50, "previous_page": None, "next_page": next_page, "last_page": 1, "total_entries": len(entries)}
+    return {"server_types": list(entries), "meta": {"pagination": pagination}}
+
+
+EU = ("fsn1", "nbg1", "hel1")
+
+
+def hetzner(api: Api, *server_type_pages: dict[str, Any]) -> None:
+    """Let the API answer as Hetzner's does."""
+    api.answers["/v1/pricing"] = [(200, hetzner_pricing(), {})]
+    pages = server_type_pages or (server_types(server_type("cx33", 4, 8.0, 80, *(place(name) for name in EU))),)
+    for number, page in enumerate(pages, start=1):
+        api.answers["/v1/server_types" + ("" if number == 1 else f"?page={number}")] = [(200, page, {})]
+
+
 def row(text: str, *words: str) -> str:
     """The one line of the file that has all the words."""
     (found,) = [line for line in text.splitlines() if all(f"{word}," in line for word in words)]
@@ -140,7 +194,7 @@ def row(text: str, *words: str) -> str:
 
 
 def test_hetzners_rows_are_rewritten_and_the_changes_named(api: Api, catalogue: Path) -> None:
-    api.answers["/v1/pricing"] = [(200, hetzner_pricing(), {})]
+    hetzner(api)
     before = catalogue.read_text()
     report = refresh("hetzner", catalogue, api).splitlines()
     text = catalogue.read_text()
@@ -153,8 +207,7 @@ def test_hetzners_rows_are_rewritten_and_the_changes_named(api: Api, catalogue: 
     assert "hetzner server ccx43 in us: unknown → 280.1 EUR a month" in report
     assert "hetzner volume: 0.0572 EUR → 0.06 EUR a GB-month" in report
     assert not [line for line in report if " cx23 " in line]
-    assert report[-1].startswith("hetzner: ")
-    assert report[-1].endswith(" changed, as of 2026-11-21")
+    assert re.fullmatch(r"hetzner: \d+ prices confirmed, \d+ changed, \d+ changes of server types, as of 2026-11-21", report[-1])
 
     assert row(text, "name: cx33", "location: eu") == (
         "  - {provider: hetzner, item: server, name: cx33, location: eu, price: 9.99, unit: month, currency: EUR, as_of: 2026-11-21, "
@@ -171,17 +224,67 @@ def test_hetzners_rows_are_rewritten_and_the_changes_named(api: Api, catalogue: 
     # What the API does not speak of, other providers' rows and every comment stay.
     unchanged = [line for line in before.splitlines() if "provider: hetzner" not in line or "item: firewall" in line]
     assert [line for line in text.splitlines() if line in set(unchanged)] == unchanged
-    assert api.requests == [("/v1/pricing", f"Bearer {TOKEN}")]
+    assert api.requests == [("/v1/pricing", f"Bearer {TOKEN}"), ("/v1/server_types?page=1&per_page=50", f"Bearer {TOKEN}")]
 
 
 def test_a_second_refresh_changes_nothing(api: Api, catalogue: Path) -> None:
-    api.answers["/v1/pricing"] = [(200, hetzner_pricing(), {})]
+    hetzner(api)
     refresh("hetzner", catalogue, api)
-    once = catalogue.read_text()
+    once = {path.name: path.read_text() for path in catalogue.parent.iterdir()}
     report = refresh("hetzner", catalogue, api)
-    assert catalogue.read_text() == once
-    assert " 0 changed, as of 2026-11-21" in report
-    assert "\n" not in report
+    assert {path.name: path.read_text() for path in catalogue.parent.iterdir()} == once
+    # What is kept for want of a successor is said every time.
+    assert " 0 changed, " in report
+    assert all(line.endswith("kept as it was") for line in report.splitlines()[:-1])
+
+
+@pytest.mark.parametrize("file", [PRICES_FILE, SIZES_FILE])
+def test_reading_and_writing_alone_changes_no_byte(file: Path) -> None:
+    assert render_catalogue(parse_catalogue(file.read_text(), file)) == file.read_text()
+
+
+def sizes_of(catalogue: Path, provider: str) -> Any:
+    return parse_catalogue(catalogue.with_name("sizes.yaml").read_text(), catalogue)["server_types"][provider]
+
+
+def test_hetzners_server_types_are_rewritten_too(api: Api, catalogue: Path) -> None:
+    hetzner(
+        api,
+        server_types(
+            # Orderable again; sold in one location fewer; nowhere left; one core more.
+            server_type("cx33", 4, 8.0, 80, *(place(name) for name in EU)),
+            server_type("cx43", 8, 16.0, 160, place("fsn1"), place("nbg1"), place("hel1", until="2026-11-01T00:00:00+00:00")),
+            server_type("cpx22", 2, 4.0, 80, *(place(name, available=False) for name in EU)),
+            server_type("cpx12", 2, 2.0, 40, *(place(name) for name in (*EU, "sin"))),
+            next_page=2,
+        ),
+        server_types(
+            server_type("cx24", 2, 6.0, 60, *(place(name) for name in EU), place("mars1")),
+            server_type("cx53", 16, 32.0, 320, *(place(name, until="2026-01-01T00:00:00Z") for name in EU)),
+            server_type("cax11", 2, 4.0, 40, place("fsn1", until="2027-06-01T00:00:00Z")),
+        ),
+    )
+    report = refresh("hetzner", catalogue, api).splitlines()
+    rows = sizes_of(catalogue, "hetzner")
+
+    assert rows["cx33"] == {"cores": 4, "memory_gb": 8, "disk_gb": 80, "locations": ["fsn1", "nbg1", "hel1"]}
+    assert "hetzner cx33: scarce: 2026-09-10 → nothing" in report
+    assert "hetzner cx43: locations: fsn1, nbg1, hel1 → fsn1, nbg1" in report
+    assert "hetzner cpx22: scarce: nothing → 2026-11-21" in report
+    assert "hetzner cpx12: cores: 1 → 2" in report
+    assert "hetzner cx24: new: 2 cores, 6 GB" in report
+    assert rows["cx24"]["locations"] == ["fsn1", "nbg1", "hel1"]
+    # Announced to go is not gone.
+    assert rows["cax11"]["locations"] == ["fsn1"]
+    assert "hetzner cx23: no longer offered; the nearest is cpx22" in report
+    assert rows["cx23"] == {"retired": "2026-11", "replaced_by": "cpx22"}
+    assert "hetzner cx53: no longer offered, and nothing as large is: kept as it was" in report
+    # What was retired before stays as it is.
+    assert rows["cx22"] == {"retired": "2026-01", "replaced_by": "cx23"}
+    text = catalogue.with_name("sizes.yaml").read_text()
+    assert "    cx33: {cores: 4, memory_gb: 8, disk_gb: 80, locations: [fsn1, nbg1, hel1]}\n" in text
+    assert "    cx24: {cores: 2, memory_gb: 6, disk_gb: 60, locations: [fsn1, nbg1, hel1]}\n" in text
+    assert text.splitlines()[0] == SIZES_FILE.read_text().splitlines()[0]
 
 
 def size(slug: str, monthly: float, *, available: bool = True) -> dict[str, Any]:
@@ -224,6 +327,8 @@ def test_digitaloceans_sizes_are_read_page_by_page(api: Api, catalogue: Path) ->
     # Volumes and the like are not in that list.
     assert prices.find("digitalocean", "volume") == parse_prices(PRICES_FILE.read_text(), "prices.yaml").find("digitalocean", "volume")
     assert [path for path, _ in api.requests] == ["/v2/sizes?page=1&per_page=200", "/v2/sizes?page=2&per_page=200"]
+    assert "digitalocean s-8vcpu-16gb: no longer offered, and nothing as large is: kept as it was" in report
+    assert sizes_of(catalogue, "digitalocean")["s-4vcpu-8gb"]["locations"] == ["nyc3", "ams3", "fra1"]
 
 
 BUSY: tuple[int, Any, dict[str, str]] = (429, {"error": {"code": "rate_limit_exceeded"}}, {"Retry-After": "7"})
@@ -232,6 +337,7 @@ TRUNCATED = (200, b'{"pricing": {"curr', {"Content-Length": "5000"})
 
 
 def test_what_passes_is_tried_again_a_little_later_each_time(api: Api, catalogue: Path) -> None:
+    hetzner(api)
     api.answers["/v1/pricing"] = [DOWN, BUSY, TRUNCATED, (200, hetzner_pricing(), {})]
     assert "cx33" in refresh("hetzner", catalogue, api)
     assert api.waits == [1.0, 7.0, 4.0]
@@ -262,7 +368,16 @@ def test_a_failing_api_is_one_clear_error_and_the_file_untouched(
     assert len(api.requests) == attempts
     assert all(wait <= 30 for wait in api.waits)
     assert catalogue.read_bytes() == before
-    assert list(catalogue.parent.iterdir()) == [catalogue]
+    assert sorted(path.name for path in catalogue.parent.iterdir()) == ["prices.yaml", "sizes.yaml"]
+
+
+def test_when_only_the_second_question_fails_both_files_stay(api: Api, catalogue: Path) -> None:
+    hetzner(api)
+    api.answers["/v1/server_types"] = [(403, {}, {})]
+    before = {path.name: path.read_bytes() for path in catalogue.parent.iterdir()}
+    with pytest.raises(RungwayError, match=r"/v1/server_types: 403: the token may not read this$"):
+        refresh("hetzner", catalogue, api)
+    assert {path.name: path.read_bytes() for path in catalogue.parent.iterdir()} == before
 
 
 @pytest.mark.parametrize(
@@ -313,7 +428,7 @@ def test_the_token_can_come_from_a_file(api: Api, catalogue: Path, tmp_path: Pat
     monkeypatch.delenv("HCLOUD_TOKEN")
     token_file = tmp_path / "token"
     token_file.write_text("from-a-file\n")
-    api.answers["/v1/pricing"] = [(200, hetzner_pricing(), {})]
+    hetzner(api)
     refresh("hetzner", catalogue, api, token_file)
     assert api.requests[0][1] == "Bearer from-a-file"
 
@@ -349,7 +464,7 @@ def test_a_netrc_entry_does_not_displace_the_token(api: Api, catalogue: Path, tm
     netrc.write_text("machine 127.0.0.1 login someone password else\n")
     netrc.chmod(0o600)
     monkeypatch.setenv("NETRC", str(netrc))
-    api.answers["/v1/pricing"] = [(200, hetzner_pricing(), {})]
+    hetzner(api)
     refresh("hetzner", catalogue, api)
     assert api.requests[0][1] == f"Bearer {TOKEN}"
 
@@ -358,7 +473,7 @@ def test_a_netrc_entry_does_not_displace_the_token(api: Api, catalogue: Path, tm
 
 
 def test_a_catalogue_that_cannot_be_read_is_an_error_before_anything_is_asked(api: Api, catalogue: Path) -> None:
-    with pytest.raises(RungwayError, match=r"missing.yaml: can't read the price catalogue: No such file or directory$"):
+    with pytest.raises(RungwayError, match=r"missing.yaml: can't read the catalogue: No such file or directory$"):
         refresh("hetzner", catalogue.with_name("missing.yaml"), api)
     catalogue.write_text("prices: [{provider: hetzner}]")
     with pytest.raises(RungwayError, match=r"prices.yaml: prices\[0\]: price: found nothing; every row needs it$"):
@@ -368,6 +483,6 @@ def test_a_catalogue_that_cannot_be_read_is_an_error_before_anything_is_asked(ap
 
 def test_the_file_keeps_its_mode(api: Api, catalogue: Path) -> None:
     catalogue.chmod(0o640)
-    api.answers["/v1/pricing"] = [(200, hetzner_pricing(), {})]
+    hetzner(api)
     refresh("hetzner", catalogue, api)
     assert catalogue.stat().st_mode & 0o777 == 0o640
