@@ -1,0 +1,64 @@
+"""Which servers a region has: the one place that turns counts into names, roles and addresses."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from hosts.addresses import address
+from infra.settings import Region
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server of a region. `number` counts from 1 within its role; `private_address` is None where the provider assigns it."""
+
+    name: str
+    role: str
+    number: int
+    server_type: str
+    private_address: str | None
+    pool: str = ""
+
+
+def servers_of(region: Region) -> Iterator[Server]:
+    """Every server of the region, by role, in the order in which they are built.
+
+    DigitalOcean's managed Kubernetes has no servers of ours.
+    """
+    counts = [("app", region.app.servers, region.app.server_type)]
+    for role, section in (("database", region.database), ("redis", region.redis)):
+        counts.append((role, section.nodes if section.placement == "dedicated" else 0, section.server_type))
+    counts.append(("monitoring", region.monitoring.servers, region.monitoring.server_type))
+    for role, count, server_type in counts:
+        for number in range(1, count + 1):
+            yield Server(f"{role}-{region.name}-{number}", role, number, server_type, _address(region, role, number))
+    if region.kubernetes.enabled and region.provider == "hetzner":
+        yield from _kubernetes_nodes(region)
+
+
+def jump_host(region: Region) -> str | None:
+    """The server through which administrators reach the region's private ones: the monitoring server, else an application server."""
+    roles = {server.role for server in servers_of(region)}
+    return next((f"{role}-{region.name}-1" for role in ("monitoring", "app", "kubernetes-control") if role in roles), None)
+
+
+def _kubernetes_nodes(region: Region) -> Iterator[Server]:
+    kubernetes = region.kubernetes
+    prefix = f"kubernetes-{region.name}"
+    for number in range(1, kubernetes.control_nodes + 1):
+        control_address = _address(region, "kubernetes-control", number)
+        yield Server(f"{prefix}-control-{number}", "kubernetes-control", number, kubernetes.control_server_type, control_address, "control")
+    # Each pool has addresses for all the nodes that autoscaling may add, so that pools never move one another.
+    first = 1
+    for pool in kubernetes.pools:
+        for number in range(1, pool.nodes_min + 1):
+            worker_address = _address(region, "kubernetes-worker", first + number - 1)
+            yield Server(f"{prefix}-{pool.name}-{number}", "kubernetes-worker", number, pool.server_type, worker_address, pool.name)
+        first += POOL_ADDRESSES
+
+
+POOL_ADDRESSES = 100
+"""Addresses set aside for each worker pool: as many as `nodes_max` allows."""
+
+
+def _address(region: Region, role: str, number: int) -> str | None:
+    return address(region.cidr, role, number) if region.provider == "hetzner" else None
