@@ -1,0 +1,147 @@
+"""The complete description of one server: everything that its files, its firewall and its budgets are computed from.
+
+Pure data. Names and addresses are text, memory is in MiB, disks are in GB, and nothing here is secret: credentials reach a server
+by another way, so that a specification can be printed, compared and kept.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from hosts.reachability import Rule
+
+Role = Literal["app", "database", "redis", "monitoring", "kubernetes-control", "kubernetes-worker"]
+"""What a server is for. One server can still run several services: a server of the role `app` may hold PostgreSQL and Redis too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Another server that this one talks to. `address` is private, and None where the provider assigns it."""
+
+    name: str
+    role: Role
+    address: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApplicationService:
+    """The application's containers, with nginx in front.
+
+    `workers` is the resolved number of Uvicorn processes on this server (at least 1); `worker_concurrency` is in requests that one
+    worker serves at once, `worker_memory_mb` in MiB for each worker. `port` is on the loopback interface and `health_check_path`
+    answers 200 there. `hostnames` are the public names that nginx serves. `database_pool_size` and `database_max_overflow` are
+    connections for each worker.
+    """
+
+    workers: int
+    worker_concurrency: int
+    worker_memory_mb: int
+    port: int
+    health_check_path: str
+    hostnames: tuple[str, ...]
+    database_pool_size: int
+    database_max_overflow: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PostgresqlService:
+    """One PostgreSQL server.
+
+    `version` is the major version. `memory_mb` is what PostgreSQL as a whole may use, in MiB; 0 means that it is computed
+    (`hosts.budgets`). `max_connections` and `reserved_connections` are connections, the reserved ones a share of the former.
+    `synchronous_commit` makes a commit wait for a standby. `standbys` counts the other nodes of the region's database. `clients` is
+    the number of connections that all application processes of the region may open together.
+    """
+
+    version: int
+    primary: bool
+    memory_mb: int
+    max_connections: int
+    reserved_connections: int
+    synchronous_commit: bool
+    standbys: int
+    clients: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PgbouncerService:
+    """PgBouncer in front of the PostgreSQL of the same server: `max_client_connections` in, `pool_size` connections out."""
+
+    max_client_connections: int
+    pool_size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RedisService:
+    """One Redis server. `max_memory_mb` is Redis' maxmemory in MiB; `sentinel` runs a Sentinel beside it."""
+
+    max_memory_mb: int
+    eviction_policy: str
+    primary: bool
+    sentinel: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MonitoringService:
+    """Prometheus, Alertmanager, Grafana and Loki.
+
+    Metrics and logs are kept for `retention_days`. `thresholds` are alert limits under the names of the settings, for example
+    `cpu_warning_percent`; the end of a name is its unit.
+    """
+
+    retention_days: int
+    thresholds: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackupService:
+    """Backups of the PostgreSQL of this server to an object store.
+
+    `bucket` is the bucket's full name. Full and incremental backups are so many hours apart (0 incremental hours: none), and
+    restores reach `retention_days` back. `recovery_point_minutes` and `recovery_time_minutes` are promises: the most data that a
+    restore loses, and the longest that it takes.
+    """
+
+    bucket: str
+    full_every_hours: int
+    incremental_every_hours: int
+    retention_days: int
+    recovery_point_minutes: int
+    recovery_time_minutes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostSpecification:
+    """One server and the services on it; a service that does not run here is None.
+
+    `name` is the server's host name and its name in the plan, `region` the short name of the region in the settings, `location` the
+    provider's own. `cores` counts virtual processors, `memory_mb` is in MiB, `disk_gb` is the server's own disk in GB,
+    `architecture` is 'x86' or 'arm'. `private_address` is None where the provider assigns it. A `public` server has a public IPv4
+    address; `jump_host` names the server through which administrators reach this one, None when they reach it directly.
+    `data_mount` is where the data volume is mounted, None when there is no volume. `rules` are the inbound firewall rules; what they
+    do not allow is denied. `etcd` says that the server votes on who the database's primary is.
+    """
+
+    name: str
+    role: Role
+    provider: str
+    location: str
+    region: str
+    cores: int
+    memory_mb: int
+    disk_gb: int
+    architecture: str
+    private_address: str | None
+    public: bool
+    jump_host: str | None
+    data_mount: str | None
+    peers: tuple[Peer, ...] = ()
+    rules: "tuple[Rule, ...]" = ()
+    application: ApplicationService | None = None
+    postgresql: PostgresqlService | None = None
+    pgbouncer: PgbouncerService | None = None
+    redis: RedisService | None = None
+    monitoring: MonitoringService | None = None
+    backup: BackupService | None = None
+    etcd: bool = False
