@@ -31,7 +31,7 @@ print(json.dumps({
     "format_version": 1, "stack": "x", "pulumi_stack": "phase2", "project": "rungway", "source": "offline", "monthly_cost": None,
     "budget": None, "findings": [], "host_budgets": [], "resources": [],
     "outputs": {"arguments": arguments, "stack": Path(stack).read_text(), "python": sys.executable, "folder": os.getcwd(),
-                "program": __file__, "git": [key for key in os.environ if key.startswith("GIT_")]},
+                "program": __file__, "path": sys.path, "git": [key for key in os.environ if key.startswith("GIT_")]},
 }))
 sys.exit(1)
 """
@@ -115,6 +115,14 @@ def test_a_hooks_own_git_variables_do_not_lead_elsewhere(repository: Path, tmp_p
     monkeypatch.setenv("GIT_DIR", str(tmp_path / "elsewhere"))
     monkeypatch.setenv("GIT_INDEX_FILE", str(tmp_path / "index"))
     assert outputs(plan_of_git("one", stack(repository), repository))["stack"] == "first\n"
+
+
+def test_the_callers_own_python_paths_do_not_reach_the_revision(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "elsewhere"))
+    monkeypatch.setenv("PYTHONSAFEPATH", "1")
+    seen = outputs(plan_of_git("one", stack(repository), repository))
+    assert str(tmp_path / "elsewhere") not in seen["path"]
+    assert seen["program"].startswith(seen["folder"])
 
 
 @pytest.mark.parametrize("ref", ["nowhere", "--help", "one:Pulumi.phase2.yaml", "", "-"])
