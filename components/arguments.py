@@ -35,31 +35,31 @@ class Arguments:
         """Note that the argument at `path` is wrong."""
         self._problems.append(f"{self._label}: {path}: found {_shown(found)}; allowed: {allowed}")
 
-    def items(self, key: str, declared: type) -> list[Mapping[str, Any]]:
-        """A list of dictionaries, each with the keys that `declared` has."""
-        found = self.plain(key, list, [])
-        for index, item in enumerate(found):
-            if isinstance(item, Mapping):
-                self._check_keys(f"{key}[{index}].", item, declared)
-            else:
-                self.problem(f"{key}[{index}]", item, "a dictionary")
-        return [item for item in found if isinstance(item, Mapping)]
+    def items(self, key: str, declared: type, plain: Mapping[str, type] | None = None) -> list[Mapping[str, Any]]:
+        """A list of dictionaries, each with the keys that `declared` has.
+
+        `plain` names the keys that must be known before deployment, with their types; a wrong one is left out of the dictionary.
+        """
+        items: list[Mapping[str, Any]] = []
+        for index, item in enumerate(self.plain(key, list, [])):
+            path = f"{key}[{index}]"
+            if not self.check_keys(path, item, declared):
+                continue
+            known = {inner: self._plain(f"{path}.{inner}", item.get(inner), kind, None) for inner, kind in (plain or {}).items()}
+            items.append({inner: value for inner, value in {**item, **known}.items() if value is not None})
+        return items
+
+    def check_keys(self, path: str, item: object, declared: type) -> bool:
+        """Whether the argument at `path` is a dictionary; its keys must be those that `declared` has."""
+        if not isinstance(item, Mapping):
+            self.problem(path, item, "a dictionary")
+            return False
+        self._check_keys(f"{path}.", item, declared)
+        return True
 
     def plain(self, key: str, kind: type, default: Any = None) -> Any:
         """An argument that must be known before deployment, of the type `kind`; `default` where it is absent or wrong."""
-        value = self._args.get(key)
-        if value is None:
-            return default
-        if isinstance(value, pulumi.Output):
-            self._problems.append(f"{self._label}: {key}: must be known before deployment; found an Output")
-            return default
-        # Numbers from other languages arrive as floats; a bool is an int to Python, but not to a person.
-        if kind is int and isinstance(value, float) and value.is_integer():
-            value = int(value)
-        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-            self.problem(key, value, _KINDS[kind])
-            return default
-        return value
+        return self._plain(key, self._args.get(key), kind, default)
 
     def choice(self, key: str, allowed: Collection[str], default: str | None = None) -> str:
         """A text that must be one of `allowed`."""
@@ -83,6 +83,20 @@ class Arguments:
         """Raise ArgumentError when there was any problem."""
         if self._problems:
             raise ArgumentError(self._problems)
+
+    def _plain(self, path: str, value: object, kind: type, default: Any) -> Any:
+        if value is None:
+            return default
+        if isinstance(value, pulumi.Output):
+            self._problems.append(f"{self._label}: {path}: must be known before deployment; found an Output")
+            return default
+        # Numbers from other languages arrive as floats; a bool is an int to Python, but not to a person.
+        if kind is int and isinstance(value, float) and value.is_integer():
+            value = int(value)
+        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+            self.problem(path, value, _KINDS[kind])
+            return default
+        return value
 
     def _check_keys(self, path: str, args: Mapping[str, Any], declared: type) -> None:
         known = set(declared.__required_keys__) | set(declared.__optional_keys__)  # type: ignore[attr-defined]

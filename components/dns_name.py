@@ -1,6 +1,7 @@
 """A host name and the addresses that it leads to."""
 
-from typing import NotRequired, TypedDict
+import ipaddress
+from typing import Any, NotRequired, TypedDict
 
 import pulumi
 
@@ -51,6 +52,8 @@ class DnsName(pulumi.ComponentResource):
                 arguments.problem("ttl_seconds", ttl_seconds, "nothing, as a proxied name is always automatic")
             else:
                 arguments.number("ttl_seconds", _LEAST_TTL_SECONDS, _MOST_TTL_SECONDS, 0)
+        _check_addresses(arguments, "ipv4_addresses", ipv4, 4)
+        _check_addresses(arguments, "ipv6_addresses", ipv6, 6)
         arguments.check()
         from pulumi_cloudflare.dns_record import DnsRecord
 
@@ -69,3 +72,20 @@ class DnsName(pulumi.ComponentResource):
                 )
         self.hostname = pulumi.Output.from_input(args["hostname"])
         self.register_outputs({"hostname": self.hostname})
+
+
+def _check_addresses(arguments: Arguments, key: str, addresses: list[Any], version: int) -> None:
+    """What is known already must be an address, and there only once: Cloudflare refuses a record that exists."""
+    seen = set()
+    for index, address in enumerate(addresses):
+        if isinstance(address, pulumi.Output):
+            continue
+        try:
+            right = ipaddress.ip_address(address).version == version
+        except ValueError:
+            right = False
+        if not right:
+            arguments.problem(f"{key}[{index}]", address, f"an IPv{version} address")
+        elif address in seen:
+            arguments.problem(f"{key}[{index}]", address, "each address only once")
+        seen.add(address)

@@ -19,7 +19,7 @@ class CacheRuleArgs(TypedDict):
     hostname: pulumi.Input[str]
     """Host name whose answers are kept."""
     seconds: pulumi.Input[int]
-    """How long; Cloudflare's free plan keeps them at least two hours."""
+    """How long; 0 keeps nothing. Cloudflare's free plan keeps them at least two hours."""
     description: NotRequired[pulumi.Input[str]]
     """What the rule is for."""
 
@@ -40,7 +40,9 @@ class EdgeZoneArgs(TypedDict):
     cdn: NotRequired[pulumi.Input[bool]]
     """Tiered cache: Cloudflare's locations ask one another before they ask the servers."""
     cache_rules: NotRequired[pulumi.Input[list[pulumi.Input[CacheRuleArgs]]]]
-    """What is cached for how long, by host name. A zone has one set of cache rules, and this is it."""
+    """What is cached for how long, by host name. A zone has one set of cache rules, and this is it.
+
+    R2Bucket.cache_rule is such a rule."""
 
 
 class EdgeZone(pulumi.ComponentResource):
@@ -76,7 +78,11 @@ class EdgeZone(pulumi.ComponentResource):
             "websockets": "on",
         }
         cdn = arguments.plain("cdn", bool, False)
-        cache_rules = arguments.items("cache_rules", CacheRuleArgs)
+        cache_rules = args.get("cache_rules")
+        if not isinstance(cache_rules, pulumi.Output):
+            for index, rule in enumerate(arguments.plain("cache_rules", list, [])):
+                if not isinstance(rule, pulumi.Output):
+                    arguments.check_keys(f"cache_rules[{index}]", rule, CacheRuleArgs)
         arguments.check()
         from pulumi_cloudflare.zone_setting import ZoneSetting
 
@@ -84,10 +90,14 @@ class EdgeZone(pulumi.ComponentResource):
         for setting_id, value in settings.items():
             ZoneSetting(f"{name}-{setting_id.replace('_', '-')}", zone_id=args["zone_id"], setting_id=setting_id, value=value, opts=child)
         if cdn:
+            from pulumi_cloudflare.argo_tiered_caching import ArgoTieredCaching
             from pulumi_cloudflare.tiered_cache import TieredCache
 
-            TieredCache(f"{name}-tiered-cache", zone_id=args["zone_id"], value="on", opts=child)
-        if cache_rules:
+            # The second picks the best of the ways that the first opens, so it needs the first.
+            tiered = ArgoTieredCaching(f"{name}-tiered-caching", zone_id=args["zone_id"], value="on", opts=child)
+            smart = pulumi.ResourceOptions(parent=self, depends_on=[tiered])
+            TieredCache(f"{name}-tiered-cache", zone_id=args["zone_id"], value="on", opts=smart)
+        if isinstance(cache_rules, pulumi.Output) or cache_rules:
             from pulumi_cloudflare.ruleset import Ruleset
 
             Ruleset(
@@ -97,7 +107,7 @@ class EdgeZone(pulumi.ComponentResource):
                 description="What the CDN keeps, by host name",
                 kind="zone",
                 phase="http_request_cache_settings",
-                rules=[_cache_rule(rule) for rule in cache_rules],
+                rules=pulumi.Output.from_input(cache_rules).apply(lambda known: [_cache_rule(rule) for rule in known]),
                 opts=child,
             )
         self.zone_id = pulumi.Output.from_input(args["zone_id"])
@@ -105,16 +115,17 @@ class EdgeZone(pulumi.ComponentResource):
 
 
 def _cache_rule(rule: Any) -> Any:
-    hostname = pulumi.Output.from_input(rule["hostname"])
-    kept = {"mode": "override_origin", "default": rule["seconds"]}
+    hostname, seconds = rule["hostname"], int(rule["seconds"])
+    kept = {"mode": "override_origin", "default": seconds}
     # Without this an error page would be kept as long as the object that should have been there.
     errors = {"status_code_range": {"from_": 400, "to": 599}, "value": 0}
+    caching = {"cache": True, "edge_ttl": {**kept, "status_code_ttls": [errors]}, "browser_ttl": kept}
     return {
         # A name of its own keeps a rule's identity when another is added before it.
-        "ref": hostname.apply(lambda known: "cache_" + re.sub(r"[^a-z0-9]", "_", known.lower())),
-        "description": rule.get("description"),
+        "ref": "cache_" + re.sub(r"[^a-z0-9]", "_", hostname.lower()),
+        "description": rule.get("description") or None,
         "enabled": True,
-        "expression": hostname.apply(lambda known: f'(http.host eq "{known}")'),
+        "expression": f'(http.host eq "{hostname}")',
         "action": "set_cache_settings",
-        "action_parameters": {"cache": True, "edge_ttl": {**kept, "status_code_ttls": [errors]}, "browser_ttl": kept},
+        "action_parameters": caching if seconds else {"cache": False},
     }

@@ -55,7 +55,7 @@ class GlobalLoadBalancer(pulumi.ComponentResource):
         super().__init__("rungway:index:GlobalLoadBalancer", name, {}, opts)
         arguments = Arguments("GlobalLoadBalancer", name, args, GlobalLoadBalancerArgs)
         steering = arguments.choice("steering", _STEERING, "off")
-        pools = arguments.items("pools", PoolArgs)
+        pools = arguments.items("pools", PoolArgs, {"name": str, "addresses": list})
         _check_pools(arguments, args, pools, steering)
         arguments.check()
         from pulumi_cloudflare.load_balancer import LoadBalancer
@@ -115,19 +115,15 @@ def _check_pools(arguments: Arguments, args: Any, pools: list[Any], steering: st
     seen: set[str] = set()
     for index, pool in enumerate(pools):
         path = f"pools[{index}]"
-        for key, kind in (("name", str), ("addresses", list)):
-            if isinstance(pool.get(key), pulumi.Output):
-                arguments.problem(f"{path}.{key}", "an Output", "what is known before deployment")
-            elif pool.get(key) is not None and not isinstance(pool[key], kind):
-                arguments.problem(f"{path}.{key}", pool[key], "a text" if kind is str else "a list")
         if pool.get("addresses") == []:
             arguments.problem(f"{path}.addresses", [], "at least one address")
-        if isinstance(pool.get("name"), str):
-            if pool["name"] in seen:
-                arguments.problem(f"{path}.name", pool["name"], "a name that no other region has")
-            seen.add(pool["name"])
-        if steering == "proximity" and (pool.get("latitude") is None or pool.get("longitude") is None):
-            arguments.problem(path, "no latitude and longitude", "both, as steering is by proximity")
+        if pool.get("name") in seen:
+            arguments.problem(f"{path}.name", pool["name"], "a name that no other region has")
+        seen.add(pool.get("name", ""))
+        if steering == "proximity":
+            for key in ("latitude", "longitude"):
+                if pool.get(key) is None:
+                    arguments.problem(f"{path}.{key}", None, "where the region is, as steering is by proximity")
 
 
 def _pool_name(hostname: pulumi.Output[str], pool: str) -> pulumi.Output[str]:

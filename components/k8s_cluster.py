@@ -9,6 +9,9 @@ from components.data_volume import tags
 from components.server import create_hetzner_server
 from components.server_group import SPREAD_GROUP_SIZE
 
+_CONTROL = "control"
+"""What the control nodes are called among the pools."""
+
 
 class NodePoolArgs(TypedDict):
     """A pool of equal worker nodes."""
@@ -75,12 +78,13 @@ class K8sCluster(pulumi.ComponentResource):
         control_nodes = arguments.plain("control_nodes", int, 1)
         if control_nodes not in {1, 3}:
             arguments.problem("control_nodes", control_nodes, "1 or 3")
-        pools = arguments.items("pools", NodePoolArgs)
-        if not pools:
-            arguments.problem("pools", pools, "at least one pool")
-        for index, pool in enumerate(pools):
-            if pool.get("nodes_min", 0) > pool.get("nodes_max", 0):
-                arguments.problem(f"pools[{index}].nodes_min", pool.get("nodes_min"), f"at most nodes_max ({pool.get('nodes_max')})")
+        pools = arguments.items("pools", NodePoolArgs, {"name": str, "nodes_min": int, "nodes_max": int, "addresses": list})
+        control_addresses = arguments.plain("control_addresses", list, [])
+        if args.get("pools") == []:
+            arguments.problem("pools", [], "at least one pool")
+        if control_addresses and len(control_addresses) < control_nodes:
+            arguments.problem("control_addresses", control_addresses, f"an address for each of {control_nodes} control nodes")
+        _check_pools(arguments, pools)
         needed = "control_server_type" if provider == "hetzner" else "version"
         if not args.get(needed):
             arguments.problem(needed, args.get(needed), f"what the cluster runs at {provider}")
@@ -104,7 +108,7 @@ class K8sCluster(pulumi.ComponentResource):
         labels = args.get("labels", {})
         nodes: dict[str, pulumi.Output[str]] = {}
         groups: list[tuple[str, Any, int, Any, str]] = [
-            ("control", args["control_server_type"], control_nodes, args.get("control_addresses"), "kubernetes-control")
+            (_CONTROL, args["control_server_type"], control_nodes, args.get("control_addresses"), "kubernetes-control")
         ]
         groups += [(pool["name"], pool["server_type"], pool["nodes_min"], pool.get("addresses"), "kubernetes-worker") for pool in pools]
         for group, server_type, count, addresses, role in groups:
@@ -144,18 +148,7 @@ class K8sCluster(pulumi.ComponentResource):
         cluster_tags = tags(args.get("labels"))
         first: Any
         others: list[Any]
-        first, *others = [
-            {
-                "name": pool["name"],
-                "size": pool["server_type"],
-                "auto_scale": pool["nodes_max"] > pool["nodes_min"],
-                "node_count": pool["nodes_min"],
-                "min_nodes": pool["nodes_min"],
-                "max_nodes": pool["nodes_max"],
-                "tags": [worker_tag],
-            }
-            for pool in pools
-        ]
+        first, *others = [_pool(pool, worker_tag) for pool in pools]
         allowed = args.get("control_plane_allowed_cidrs")
         firewall: Any = None if allowed is None else {"enabled": True, "allowed_addresses": allowed}
         cluster = KubernetesCluster(
@@ -172,19 +165,50 @@ class K8sCluster(pulumi.ComponentResource):
             node_pool=first,
             tags=cluster_tags,
             # The autoscaler changes the count of nodes within its bounds, which is no drift.
-            opts=pulumi.ResourceOptions(parent=self, ignore_changes=["nodePool.nodeCount"]),
+            opts=pulumi.ResourceOptions(parent=self, ignore_changes=["nodePool.nodeCount"] if first["auto_scale"] else None),
         )
         for pool in others:
             KubernetesNodePool(
                 f"{name}-{pool['name']}",
                 cluster_id=cluster.id,
-                opts=pulumi.ResourceOptions(parent=self, ignore_changes=["nodeCount"]),
+                opts=pulumi.ResourceOptions(parent=self, ignore_changes=["nodeCount"] if pool["auto_scale"] else None),
                 **pool,
             )
         self.kubeconfig = pulumi.Output.secret(cluster.kube_configs.apply(lambda configs: str(configs[0].raw_config) if configs else ""))
         self.endpoint = cluster.endpoint
         self.node_addresses = pulumi.Output.from_input({})
         self.worker_tag = pulumi.Output.from_input(worker_tag)
+
+
+def _check_pools(arguments: Arguments, pools: list[Any]) -> None:
+    # The control nodes are named like a pool's.
+    seen = {_CONTROL}
+    for index, pool in enumerate(pools):
+        path = f"pools[{index}]"
+        if pool.get("name") in seen:
+            arguments.problem(f"{path}.name", pool["name"], f"a name that no other pool has, and not '{_CONTROL}'")
+        seen.add(pool.get("name"))
+        least, most, addresses = pool.get("nodes_min"), pool.get("nodes_max"), pool.get("addresses")
+        if least is None or most is None:
+            continue
+        if not 0 <= least <= most:
+            arguments.problem(f"{path}.nodes_min", least, f"0 to nodes_max ({most})")
+        if addresses and len(addresses) < least:
+            arguments.problem(f"{path}.addresses", addresses, f"an address for each of {least} nodes")
+
+
+def _pool(pool: Any, worker_tag: str) -> dict[str, Any]:
+    """A pool as DigitalOcean takes it. Bounds belong to autoscaling alone: without it the provider reports them as 0."""
+    scales = pool["nodes_max"] > pool["nodes_min"]
+    bounds = {"min_nodes": pool["nodes_min"], "max_nodes": pool["nodes_max"]} if scales else {}
+    return {
+        "name": pool["name"],
+        "size": pool["server_type"],
+        "auto_scale": scales,
+        "node_count": pool["nodes_min"],
+        "tags": [worker_tag],
+        **bounds,
+    }
 
 
 def _with(labels: pulumi.Input[dict[str, pulumi.Input[str]]], **more: str) -> pulumi.Output[dict[str, str]]:

@@ -45,9 +45,9 @@ class PrivateNetwork(pulumi.ComponentResource):
         super().__init__("rungway:index:PrivateNetwork", name, {}, opts)
         arguments = Arguments("PrivateNetwork", name, args, PrivateNetworkArgs)
         provider = arguments.provider()
-        subnets = arguments.items("subnets", SubnetArgs)
-        names = [subnet.get("name") for subnet in subnets]
-        for duplicate in sorted({str(item) for item in names if names.count(item) > 1}):
+        subnets = arguments.items("subnets", SubnetArgs, {"name": str})
+        names = [subnet["name"] for subnet in subnets if "name" in subnet]
+        for duplicate in sorted({item for item in names if names.count(item) > 1}):
             arguments.problem("subnets", duplicate, "a name only once")
         if provider == "hetzner" and not args.get("network_zone"):
             arguments.problem("network_zone", args.get("network_zone"), "one of Hetzner's network zones, for example eu-central")

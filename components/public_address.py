@@ -19,7 +19,10 @@ class PublicAddressArgs(TypedDict):
 
 
 class PublicAddress(pulumi.ComponentResource):
-    """A primary IP (Hetzner) or reserved IP (DigitalOcean): the server behind it can be rebuilt and keeps its address."""
+    """A primary IP (Hetzner) or reserved IP (DigitalOcean): the server behind it can be rebuilt and keeps its address.
+
+    It is protected in the state and, at Hetzner, at the provider: DNS and other people's allow lists may hold the address.
+    """
 
     address_id: pulumi.Output[str]
     """Id of the address (Hetzner); the address itself at DigitalOcean."""
@@ -31,7 +34,6 @@ class PublicAddress(pulumi.ComponentResource):
         arguments = Arguments("PublicAddress", name, args, PublicAddressArgs)
         provider = arguments.provider()
         arguments.check()
-        child = pulumi.ResourceOptions(parent=self)
         if provider == "hetzner":
             from pulumi_hcloud.primary_ip import PrimaryIp
 
@@ -42,8 +44,9 @@ class PublicAddress(pulumi.ComponentResource):
                 location=args["location"],
                 # Otherwise Hetzner deletes the address together with the first server that had it.
                 auto_delete=False,
+                delete_protection=True,
                 labels=args.get("labels"),
-                opts=child,
+                opts=pulumi.ResourceOptions(parent=self, protect=True),
             )
             self.address_id, self.ip_address = primary.id, primary.ip_address
         else:
@@ -53,7 +56,7 @@ class PublicAddress(pulumi.ComponentResource):
                 name,
                 region=args["location"],
                 # The assignment is a resource of its own, which moves to a new server.
-                opts=pulumi.ResourceOptions(parent=self, ignore_changes=["dropletId"]),
+                opts=pulumi.ResourceOptions(parent=self, protect=True, ignore_changes=["dropletId"]),
             )
             self.address_id, self.ip_address = reserved.id, reserved.ip_address
         self.register_outputs({"address_id": self.address_id, "ip_address": self.ip_address})

@@ -64,7 +64,7 @@ class R2BucketArgs(TypedDict):
     token: NotRequired[pulumi.Input[str]]
     """none (when absent), read or write: create a token that can do this, to this bucket's objects alone."""
     cache_seconds: NotRequired[pulumi.Input[int]]
-    """How long the CDN and browsers keep objects of a public bucket: `cache_rule` carries it to EdgeZone. 0 means no rule."""
+    """How long the CDN and browsers keep objects of a public bucket: `cache_rule` carries it to EdgeZone. 0 caches nothing."""
 
 
 class CacheRule(TypedDict):
@@ -95,7 +95,7 @@ class R2Bucket(pulumi.ComponentResource):
     secret_access_key: pulumi.Output[str]
     """S3 secret access key of the token, secret; empty without a token."""
     cache_rule: pulumi.Output[CacheRule]
-    """What EdgeZone's `cache_rules` takes; its seconds are 0 when nothing is to be cached."""
+    """A rule for EdgeZone's `cache_rules`. With 0 seconds it keeps the CDN from caching."""
 
     def __init__(self, name: str, args: R2BucketArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("rungway:index:R2Bucket", name, {}, opts)
@@ -180,7 +180,7 @@ class R2Bucket(pulumi.ComponentResource):
     ) -> tuple[pulumi.Output[str], pulumi.Output[str]]:
         """S3 access key id and secret access key of the bucket's own token."""
         if token == "none":  # noqa: S105
-            return pulumi.Output.from_input(""), pulumi.Output.secret("")
+            return pulumi.Output.from_input(""), pulumi.Output.from_input("")
         from pulumi_cloudflare.account_token import AccountToken
 
         resources = pulumi.Output.all(account_id, bucket_name).apply(

@@ -54,10 +54,15 @@ class ServerComponent(pulumi.ComponentResource):
     """A server with its place in the private network, its firewall and, where asked for, its data volume."""
 
     server_id: pulumi.Output[str]
+    """Id of the server."""
     public_ipv4: pulumi.Output[str]
+    """Public IPv4 address; empty where there is none."""
     public_ipv6: pulumi.Output[str]
+    """Public IPv6 address."""
     private_address: pulumi.Output[str]
+    """Address in the private network; empty where there is none."""
     volume_id: pulumi.Output[str]
+    """Id of the data volume; empty where there is none."""
 
     def _build(self, component: str, name: str, args: ServerArgs, *, public_ipv4: bool, holds_data: bool, least_volume_gb: int = 0) -> None:
         """Register the children.
@@ -167,7 +172,7 @@ def _digitalocean(name: str, args: ServerArgs, parent: pulumi.Resource) -> Creat
         monitoring=True,
         backups=args.get("image_backups", False),
         graceful_shutdown=True,
-        opts=pulumi.ResourceOptions(parent=parent, ignore_changes=["userData", "sshKeys", "image", "region", "monitoring"]),
+        opts=pulumi.ResourceOptions(parent=parent, ignore_changes=["userData", "sshKeys", "image", "region", "vpcUuid", "monitoring"]),
     )
     public_ipv4 = droplet.ipv4_address
     if args.get("public_address_id") is not None:

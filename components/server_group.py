@@ -57,10 +57,10 @@ class ServerGroup(pulumi.ComponentResource):
         arguments = Arguments("ServerGroup", name, args, ServerGroupArgs)
         provider = arguments.provider()
         servers = arguments.number("servers", 0, 1000, 0)
-        rules = arguments.items("rules", FirewallRuleArgs)
+        rules = arguments.items("rules", FirewallRuleArgs, {"protocol": str, "port": str})
         for index, rule in enumerate(rules):
-            if rule.get("protocol") not in {"tcp", "udp", "icmp"}:
-                arguments.problem(f"rules[{index}].protocol", rule.get("protocol"), "icmp, tcp, udp")
+            if rule.get("protocol", "tcp") not in {"tcp", "udp", "icmp"}:
+                arguments.problem(f"rules[{index}].protocol", rule["protocol"], "icmp, tcp, udp")
         arguments.check()
         child = pulumi.ResourceOptions(parent=self)
         groups: list[pulumi.Output[str]] = []
