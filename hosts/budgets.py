@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from hosts.specification import HostSpecification, PgbouncerService, PostgresqlService, RedisService
 
 OPERATING_SYSTEM_MB = 300
-"""Debian 13 without a desktop: kernel, systemd, journald, sshd, a container runtime and their caches, in MiB. Our own estimate."""
+"""Debian 13 without a desktop: kernel, systemd, journald, sshd and their caches, in MiB. Our own estimate."""
 
 MEMORY_PER_PAGE_STRUCTURE = 64
 """Linux keeps a structure of 64 bytes for each page of 4096 bytes: one part in 64 of the memory is gone at boot (Documentation/mm)."""
@@ -22,6 +22,9 @@ LOG_SHIPPER_MB = 64
 
 SERVICE_EXPORTER_MB = 32
 """One exporter for each of nginx, PostgreSQL, PgBouncer and Redis, in MiB. Our own estimate of its resident size."""
+
+CONTAINER_ENGINE_MB = 128
+"""Docker and containerd under the application's containers, in MiB. Our own estimate of their resident size."""
 
 NGINX_BASE_MB = 16
 NGINX_PER_CORE_MB = 16
@@ -77,11 +80,11 @@ LOKI_MB = 384
 ALERTMANAGER_MB = 64
 """Alertmanager, in MiB. Our own estimate."""
 
-K3S_SERVER_MB = 1596
-"""A k3s server with a workload (k3s documentation, "Resource Profiling")."""
+K3S_SERVER_MB = 1606
+"""A k3s server with embedded etcd and a workload (k3s documentation, "Resource Profiling": 95th percentile)."""
 
 K3S_AGENT_MB = 275
-"""A k3s agent without pods (k3s documentation, "Resource Profiling")."""
+"""A k3s agent without pods (k3s documentation, "Resource Profiling": 95th percentile)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +107,7 @@ def memory_budget(host: HostSpecification) -> Budget:
 
     PostgreSQL comes last in the parts: where it shares the server, its tuning starts from what the others leave.
     """
-    parts = [*_parts_beside_postgresql(host)]
+    parts = _parts_beside_postgresql(host)
     if host.postgresql:
         parts += _postgresql_parts(host, host.postgresql)
     return Budget(host.name, "MiB", host.memory_mb, _total(parts), tuple(parts))
@@ -157,7 +160,9 @@ def _parts_beside_postgresql(host: HostSpecification) -> list[tuple[str, int]]:
     if host.role == "kubernetes-worker":
         parts.append(("k3s agent", K3S_AGENT_MB))
     if host.application:
+        # On Kubernetes the ingress takes nginx' place; the k3s figures hold it and the container engine.
         if host.role == "app":
+            parts.append(("container engine", CONTAINER_ENGINE_MB))
             parts.append(("nginx", NGINX_BASE_MB + NGINX_PER_CORE_MB * host.cores))
         parts.append(("application", host.application.workers * host.application.worker_memory_mb))
     if host.redis:
