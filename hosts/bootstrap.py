@@ -106,9 +106,11 @@ WantedBy=multi-user.target
 
 
 def bootstrap_user_data(
-    *, hostname: str, admin_user: str = "admin", public_keys: Sequence[str], provider: str, data_mount: str | None
+    *, hostname: str | None, admin_user: str = "admin", public_keys: Sequence[str], provider: str, data_mount: str | None
 ) -> str:
     """The user data of one server: cloud-config, ASCII, the same for the same arguments, and nothing secret in it.
+
+    Without a `hostname` servers keep the name that the provider's metadata gives them, so that several can share one user data.
 
     `public_keys` are the administrators' SSH public keys, a line each, in OpenSSH's form. Keys that the provider already knows
     reach the same user by way of the provider, so the list may be empty. `data_mount` is where the only attached volume is mounted
@@ -118,10 +120,11 @@ def bootstrap_user_data(
         ValueError: a name, key, provider or mount point that can't be used, or 32 KiB and more of user data; the text lists all
             problems, a line each.
     """
+    subject = hostname or "user data"
     problems = [
-        *_name_problems(hostname, admin_user),
-        *_key_problems(hostname, public_keys),
-        *_volume_problems(hostname, provider, data_mount),
+        *_name_problems(hostname, subject, admin_user),
+        *_key_problems(subject, public_keys),
+        *_volume_problems(subject, provider, data_mount),
     ]
     if problems:
         raise ValueError("\n".join(problems))
@@ -138,7 +141,7 @@ def bootstrap_user_data(
         commands += [["systemctl", "daemon-reload"], ["systemctl", "enable", unit], ["systemctl", "start", "--no-block", unit]]
     user_data = _cloud_config(
         {
-            "hostname": hostname,
+            **({"hostname": hostname} if hostname is not None else {}),
             "manage_etc_hosts": "localhost",
             "disable_root": True,
             "ssh_pwauth": False,
@@ -159,38 +162,38 @@ def bootstrap_user_data(
     )
     if len(user_data) >= MAXIMUM_BYTES:
         raise ValueError(
-            f"{hostname}: user data: found {len(user_data)} bytes; allowed: fewer than {MAXIMUM_BYTES}; give fewer or shorter public keys"
+            f"{subject}: user data: found {len(user_data)} bytes; allowed: fewer than {MAXIMUM_BYTES}; give fewer or shorter public keys"
         )
     return user_data
 
 
-def _name_problems(hostname: str, admin_user: str) -> list[str]:
+def _name_problems(hostname: str | None, subject: str, admin_user: str) -> list[str]:
     problems = []
-    if not _HOST_NAME.fullmatch(hostname):
+    if hostname is not None and not _HOST_NAME.fullmatch(hostname):
         problems.append(f"hostname: found {hostname!r}; allowed: 1 to 63 lower-case letters, digits and inner hyphens")
     if not _USER_NAME.fullmatch(admin_user) or admin_user == "root":
         problems.append(
-            f"{hostname}: admin_user: found {admin_user!r}; allowed: 1 to 32 lower-case letters, digits, hyphens and underscores, not root"
+            f"{subject}: admin_user: found {admin_user!r}; allowed: 1 to 32 lower-case letters, digits, hyphens and underscores, not root"
         )
     return problems
 
 
-def _key_problems(hostname: str, public_keys: Sequence[str]) -> list[str]:
+def _key_problems(subject: str, public_keys: Sequence[str]) -> list[str]:
     # The key itself stays out of the text: somebody may have pasted a private one.
     return [
-        f"{hostname}: public_keys[{index}]: not one line of printable text, or a private key; allowed: an OpenSSH public key"
+        f"{subject}: public_keys[{index}]: not one line of printable text, or a private key; allowed: an OpenSSH public key"
         for index, key in enumerate(public_keys)
         if not key.strip() or not key.isprintable() or "PRIVATE KEY" in key
     ]
 
 
-def _volume_problems(hostname: str, provider: str, data_mount: str | None) -> list[str]:
+def _volume_problems(subject: str, provider: str, data_mount: str | None) -> list[str]:
     problems = []
     if provider not in VOLUME_LINKS:
-        problems.append(f"{hostname}: provider: found {provider!r}; allowed: {', '.join(sorted(VOLUME_LINKS))}")
+        problems.append(f"{subject}: provider: found {provider!r}; allowed: {', '.join(sorted(VOLUME_LINKS))}")
     if data_mount is not None and not _MOUNT_POINT.fullmatch(data_mount):
         problems.append(
-            f"{hostname}: data_mount: found {data_mount!r}; allowed: an absolute path of lower-case letters, digits and underscores"
+            f"{subject}: data_mount: found {data_mount!r}; allowed: an absolute path of lower-case letters, digits and underscores"
         )
     return problems
 

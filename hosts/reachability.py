@@ -1,6 +1,6 @@
 """Who must reach whom. From this one table come the cloud firewalls and, later, nftables on the hosts; what it does not name is dropped.
 
-Only two kinds of source exist: networks inside the private range, and, for the few ports that face people, Cloudflare or the administrators.
+Only two kinds of source exist: the private network and, for the few ports that face people, Cloudflare or the administrators.
 A port of a store never gets a public source, because no flow to it has one.
 """
 
@@ -118,7 +118,13 @@ def flows(role: str) -> Iterator[Flow]:
 
 
 def firewall_rules(
-    role: str, *, private_cidrs: Sequence[str], admin_cidrs: Sequence[str], jump_host: bool, behind_cloudflare: bool, behind_load_balancer: bool
+    role: str,
+    *,
+    private_cidrs: Sequence[str],
+    admin_cidrs: Sequence[str],
+    jump_host: bool,
+    behind_cloudflare: bool,
+    behind_load_balancer: bool,
 ) -> tuple[Rule, ...]:
     """What the firewall of a role's servers lets in, in the order of the flows.
 

@@ -10,14 +10,14 @@ from components.private_network import PrivateNetwork
 from components.ssh_keys import SshKeys
 from infra.catalog import locations
 from infra.edge import build_edge
-from infra.regions import BuiltRegion, Foundation, build_region
+from infra.regions import Foundation, build_region
 from infra.settings import Region, Settings
 
 
 def build_stack(settings: Settings) -> None:
     """Register every resource of the stack and export what people and later steps ask for."""
     foundations = _foundations(settings)
-    regions = [build_region(settings, region, foundations[region.name]) for region in settings.regions]
+    regions = [build_region(settings, region, foundations.get(region.name)) for region in settings.regions]
     buckets = build_edge(settings, regions) if settings.edge.enabled else {}
     pulumi.export("servers", {name: addresses for region in regions for name, addresses in region.servers.items()})
     pulumi.export("buckets", buckets)

@@ -40,7 +40,11 @@ def build_edge(settings: Settings, regions: list[BuiltRegion]) -> dict[str, Any]
             "hsts_include_subdomains": edge.zone.hsts_include_subdomains,
             "cdn": edge.cdn,
             "cache_rules": [
-                {"hostname": f"{bucket.subdomain}.{settings.domain}", "seconds": bucket.cache_seconds, "description": f"bucket {bucket.name}"}
+                {
+                    "hostname": f"{bucket.subdomain}.{settings.domain}",
+                    "seconds": bucket.cache_seconds,
+                    "description": f"bucket {bucket.name}",
+                }
                 for bucket in edge.buckets
                 if edge.cdn and bucket.access == "public" and bucket.cache_seconds
             ],
@@ -78,13 +82,22 @@ def _bucket(settings: Settings, bucket: BucketSettings) -> R2Bucket:
     if bucket.location:
         args["location"] = bucket.location
     if bucket.access == "public":
-        args |= {"zone_id": settings.cloudflare_zone_id, "domain": f"{bucket.subdomain}.{settings.domain}", "cache_seconds": bucket.cache_seconds}
+        args |= {
+            "zone_id": settings.cloudflare_zone_id,
+            "domain": f"{bucket.subdomain}.{settings.domain}",
+            "cache_seconds": bucket.cache_seconds,
+        }
     return R2Bucket(f"bucket-{bucket.name}", args)
 
 
 def _described(bucket: R2Bucket, settings: Settings) -> dict[str, Any]:
     del settings
-    return {"name": bucket.bucket_name, "endpoint": bucket.endpoint, "access_key_id": bucket.access_key_id, "secret_access_key": bucket.secret_access_key}
+    return {
+        "name": bucket.bucket_name,
+        "endpoint": bucket.endpoint,
+        "access_key_id": bucket.access_key_id,
+        "secret_access_key": bucket.secret_access_key,
+    }
 
 
 def _api_name(settings: Settings, regions: list[BuiltRegion]) -> None:
@@ -109,7 +122,8 @@ def _api_name(settings: Settings, regions: list[BuiltRegion]) -> None:
     ipv4: list[pulumi.Input[str]] = [address for entry in entries for address in entry.entry_ipv4]
     ipv6: list[pulumi.Input[str]] = [address for entry in entries for address in entry.entry_ipv6]
     DnsName(
-        "api", {"zone_id": settings.cloudflare_zone_id, "hostname": hostname, "ipv4_addresses": ipv4, "ipv6_addresses": ipv6, "proxied": True}
+        "api",
+        {"zone_id": settings.cloudflare_zone_id, "hostname": hostname, "ipv4_addresses": ipv4, "ipv6_addresses": ipv6, "proxied": True},
     )
 
 

@@ -56,7 +56,14 @@ STACK_SECTIONS: dict[str, type[Section]] = {
 }
 """Sections of the stack as a whole."""
 
-TEXTS = {"name": "rungway", "architecture": "x86", "provider": "hetzner", "domain": "", "cloudflare_account_id": "", "cloudflare_zone_id": ""}
+TEXTS = {
+    "name": "rungway",
+    "architecture": "x86",
+    "provider": "hetzner",
+    "domain": "",
+    "cloudflare_account_id": "",
+    "cloudflare_zone_id": "",
+}
 """Keys with a text, and what holds when it is empty."""
 
 LISTS = ("regions", "ssh_public_keys", "existing_ssh_keys", "admin_cidrs")
@@ -75,7 +82,9 @@ class Unset:
     command: str
 
 
-_DOMAIN = Unset("rungway:domain", "the domain of the application, a zone at Cloudflare", "example.com", "pulumi config set rungway:domain example.com")
+_DOMAIN = Unset(
+    "rungway:domain", "the domain of the application, a zone at Cloudflare", "example.com", "pulumi config set rungway:domain example.com"
+)
 _ACCOUNT = Unset(
     "rungway:cloudflare_account_id",
     "the Cloudflare account's id (dashboard, Account home)",
@@ -208,7 +217,9 @@ def _regions(raw: Mapping[str, Any], shared: Mapping[str, Any], network: Any, pr
     for index, region in enumerate(listed):
         path = f"{NAMESPACE}regions[{index}]"
         if not isinstance(region, dict):
-            problems.append(Problem(path, shown(region), "a group of keys: name, location, and where they differ provider, cidr and sections"))
+            problems.append(
+                Problem(path, shown(region), "a group of keys: name, location, and where they differ provider, cidr and sections")
+            )
             continue
         sections: dict[str, Any] = {}
         own: dict[str, Any] = {}
@@ -235,7 +246,14 @@ def _nth_cidr(network: Any, index: int, count: int, path: str, problems: list[Pr
     try:
         return region_cidrs(network.cidr, count)[index]
     except (AddressError, ValueError):
-        problems.append(Problem(f"{path}.cidr", "nothing", f"a /20 or larger inside rungway:network.cidr ({network.cidr})", "say it, or take a larger network"))
+        problems.append(
+            Problem(
+                f"{path}.cidr",
+                "nothing",
+                f"a /20 or larger inside rungway:network.cidr ({network.cidr})",
+                "say it, or take a larger network",
+            )
+        )
         return ""
 
 
@@ -290,7 +308,7 @@ _KINDS = {
 }
 
 _PATTERNS = {
-    r"^[a-z]([a-z0-9-]{0,30}[a-z0-9])?$": "1 to 32 lower-case letters, digits and hyphens, starting with a letter and not ending with a hyphen",
+    r"^[a-z]([a-z0-9-]{0,30}[a-z0-9])?$": "1 to 32 lower-case letters, digits and hyphens, first a letter, last no hyphen",
     r"^/": "a path that starts with /",
 }
 
@@ -307,7 +325,9 @@ def _problems_of(error: ValidationError, path: str, separator: str, model: type[
         elif kind == "extra_forbidden":
             problems.append(_unknown(where, str(item["loc"][-1]), _model_at(model, item["loc"][:-1])))
         elif kind == "literal_error":
-            problems.append(Problem(where, found, str(context["expected"]).replace("'", "").replace(" or ", ", "), _near(item["input"], context)))
+            problems.append(
+                Problem(where, found, str(context["expected"]).replace("'", "").replace(" or ", ", "), _near(item["input"], context))
+            )
         elif kind == "string_pattern_mismatch":
             problems.append(Problem(where, found, _PATTERNS[context["pattern"]]))
         elif kind in ("greater_than_equal", "less_than_equal"):

@@ -1,13 +1,14 @@
 """Builds the servers of one region."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 import pulumi
+from hosts.bootstrap import bootstrap_user_data
 
 from components.app_vps import AppVPS
-from components.data_volume import DataVolume
+from components.data_volume import DataVolume, DataVolumeArgs
 from components.database_vps import DatabaseVPS
 from components.k8s_cluster import K8sCluster
 from components.load_balancer import LoadBalancer
@@ -19,13 +20,11 @@ from components.server import ServerArgs, ServerComponent
 from components.server_group import SPREAD_GROUP_SIZE, ServerGroup
 from components.ssh_keys import SshKeys
 from hosts.addresses import address
-from hosts.bootstrap import bootstrap_user_data
-from hosts.reachability import firewall_rules
 from infra.catalog import kubernetes_version
-from infra.roles import Server, jump_host, servers_of
+from infra.roles import Server, rules_of, servers_of
 from infra.settings import Region, Settings
 
-COMPONENTS: dict[str, type[ServerComponent]] = {
+COMPONENTS: dict[str, Callable[[str, ServerArgs], ServerComponent]] = {
     "app": AppVPS,
     "database": DatabaseVPS,
     "redis": RedisNode,
@@ -68,6 +67,7 @@ class _RegionBuilder:
         self._region = region
         self._foundation = foundation
         self._balanced = region.load_balancer.enabled
+        self._targets: pulumi.Input[str] = ""
         self.built = BuiltRegion(region)
 
     def build(self) -> None:
@@ -94,6 +94,7 @@ class _RegionBuilder:
                 "private_address": component.private_address,
             }
             if role == "app":
+                self._targets = self._app_targets(group)
                 if server.number == 1 and self._region.app.data_volume_size_gb:
                     self._app_volume(component.server_id)
                 if not self._balanced:
@@ -101,14 +102,7 @@ class _RegionBuilder:
                     self.built.entry_ipv6.append(component.public_ipv6)
 
     def _group(self, role: str, name: str, servers: int) -> ServerGroup:
-        rules = firewall_rules(
-            role,
-            private_cidrs=[self._settings.network.cidr],
-            admin_cidrs=self._settings.admin_cidrs,
-            jump_host=(jump_host(self._region) or "").startswith(f"{role}-") or role == "kubernetes-control",
-            behind_cloudflare=self._settings.edge.enabled,
-            behind_load_balancer=self._balanced,
-        )
+        rules = rules_of(self._settings, self._region, role)
         return ServerGroup(
             name,
             {
@@ -116,7 +110,8 @@ class _RegionBuilder:
                 "servers": servers,
                 "labels": self._labels(role),
                 "rules": [
-                    {"description": rule.description, "protocol": rule.protocol, "port": rule.port, "sources": list(rule.sources)} for rule in rules
+                    {"description": rule.description, "protocol": rule.protocol, "port": rule.port, "sources": list(rule.sources)}
+                    for rule in rules
                 ],
             },
         )
@@ -154,16 +149,15 @@ class _RegionBuilder:
     def _app_volume(self, server_id: pulumi.Output[str] | None) -> None:
         """The volume of the first application server. It is no child of that server's component, so that it stays when the server goes."""
         region = self._region
-        DataVolume(
-            f"app-{region.name}-1-data",
-            {
-                "provider": region.provider,
-                "location": region.location,
-                "size_gb": region.app.data_volume_size_gb,
-                "labels": self._labels("app"),
-                **({"server_id": server_id} if server_id is not None else {}),
-            },
-        )
+        args: DataVolumeArgs = {
+            "provider": region.provider,
+            "location": region.location,
+            "size_gb": region.app.data_volume_size_gb,
+            "labels": self._labels("app"),
+        }
+        if server_id is not None:
+            args["server_id"] = server_id
+        DataVolume(f"app-{region.name}-1-data", args)
 
     def _kubernetes(self, nodes: list[Server]) -> None:
         region, kubernetes = self._region, self._region.kubernetes
@@ -199,7 +193,7 @@ class _RegionBuilder:
         else:
             args["control_plane_allowed_cidrs"] = list(self._settings.admin_cidrs)
         cluster = K8sCluster(name, args)
-        self._worker_tag = cluster.worker_tag
+        self._targets = cluster.worker_tag
         self.built.servers[name] = {"nodes": cluster.node_addresses, "endpoint": cluster.endpoint}
         if region.provider == "digitalocean":
             pulumi.export(f"kubeconfig-{region.name}", cluster.kubeconfig)
@@ -217,14 +211,19 @@ class _RegionBuilder:
         if self._foundation is not None:
             args["subnet_id"] = self._foundation.network.subnet_ids[region.name]
         if region.provider == "hetzner":
-            role = "kubernetes-worker" if region.kubernetes.enabled else "app"
             args["private_address"] = address(region.cidr, "load-balancer", 1)
-            args["target_label"] = f"app={self._settings.name},region={region.name},role={role}"
+            args["target_label"] = self._targets
         else:
-            args["target_tag"] = self._worker_tag if region.kubernetes.enabled else "role:app"
+            args["target_tag"] = self._targets
         balancer = LoadBalancer(f"load-balancer-{region.name}", args)
         self.built.entry_ipv4.append(balancer.public_ipv4)
         self.built.entry_ipv6.append(balancer.public_ipv6)
+
+    def _app_targets(self, group: ServerGroup) -> pulumi.Input[str]:
+        """What a load balancer finds the application servers by."""
+        if self._region.provider == "digitalocean":
+            return group.tag
+        return f"app={self._settings.name},region={self._region.name},role=app"
 
     def _ssh_key_ids(self) -> Any:
         existing = list(self._settings.existing_ssh_keys)
@@ -234,7 +233,7 @@ class _RegionBuilder:
 
     def _user_data(self, hostname: str | None, *, has_volume: bool) -> str:
         return bootstrap_user_data(
-            hostname=hostname or "",
+            hostname=hostname,
             public_keys=self._settings.ssh_public_keys,
             provider=self._region.provider,
             data_mount=DATA_MOUNT if has_volume else None,

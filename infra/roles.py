@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from hosts.addresses import address
-from infra.settings import Region
+from hosts.reachability import Rule, firewall_rules
+from infra.settings import Region, Settings
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,26 @@ def servers_of(region: Region) -> Iterator[Server]:
 def jump_host(region: Region) -> str | None:
     """The server through which administrators reach the region's private ones: the monitoring server, else an application server."""
     roles = {server.role for server in servers_of(region)}
-    return next((f"{role}-{region.name}-1" for role in ("monitoring", "app", "kubernetes-control") if role in roles), None)
+    return next((name for role, name in _jump_hosts(region) if role in roles), None)
+
+
+def _jump_hosts(region: Region) -> list[tuple[str, str]]:
+    """Who may be the jump host, the best first."""
+    names = {role: f"{role}-{region.name}-1" for role in ("monitoring", "app")}
+    return [*names.items(), ("kubernetes-control", f"kubernetes-{region.name}-control-1")]
+
+
+def rules_of(settings: Settings, region: Region, role: str) -> tuple[Rule, ...]:
+    """What the firewalls of a role's servers in the region let in."""
+    jump = jump_host(region)
+    return firewall_rules(
+        role,
+        private_cidrs=[settings.network.cidr],
+        admin_cidrs=settings.admin_cidrs,
+        jump_host=any(server.name == jump and server.role == role for server in servers_of(region)),
+        behind_cloudflare=settings.edge.enabled,
+        behind_load_balancer=region.load_balancer.enabled,
+    )
 
 
 def _kubernetes_nodes(region: Region) -> Iterator[Server]:

@@ -53,7 +53,9 @@ def _texts(settings: Settings) -> Iterator[Problem]:
         if not _is_public_key(key):
             path = f"rungway:ssh_public_keys[{index}]"
             if "PRIVATE KEY" in key:
-                yield Problem(path, "a private key", "a public key", "remove it from the file, replace the key pair, and set the .pub file's text")
+                yield Problem(
+                    path, "a private key", "a public key", "remove it from the file, replace the key pair, and set the .pub file's text"
+                )
             else:
                 yield Problem(path, shown(key), f"a public key in OpenSSH form: one of {', '.join(_KEY_TYPES)}, then its base64 text")
     yield from _repeated((key.split()[1] for key in settings.ssh_public_keys if len(key.split()) > 1), "rungway:ssh_public_keys", "key")
@@ -63,7 +65,9 @@ def _texts(settings: Settings) -> Iterator[Problem]:
         if network is None:
             yield Problem(path, shown(cidr), "a network as 198.51.100.7/32 or 2001:db8::/48")
         elif network.prefixlen < _WIDEST_ADMIN_PREFIX[network.version]:
-            yield Problem(path, shown(cidr), f"a /{_WIDEST_ADMIN_PREFIX[network.version]} or smaller", "SSH must not be open to the whole Internet")
+            yield Problem(
+                path, shown(cidr), f"a /{_WIDEST_ADMIN_PREFIX[network.version]} or smaller", "SSH must not be open to the whole Internet"
+            )
 
 
 def _networks(settings: Settings) -> Iterator[Problem]:
@@ -97,7 +101,9 @@ def _networks(settings: Settings) -> Iterator[Problem]:
 def _place(region: Region, path: str) -> Iterator[Problem]:
     known = locations(region.provider)
     if region.location not in known:
-        yield Problem(f"{path}.location", shown(region.location), f"at {region.provider}: {', '.join(known)}", meant(region.location, known))
+        yield Problem(
+            f"{path}.location", shown(region.location), f"at {region.provider}: {', '.join(known)}", meant(region.location, known)
+        )
 
 
 def _sizes(region: Region, path: str, architecture: str) -> Iterator[Problem]:
@@ -126,10 +132,17 @@ def _sizes(region: Region, path: str, architecture: str) -> Iterator[Problem]:
             continue
         if known[name].architecture != architecture:
             yield Problem(
-                where, f"'{name}' ({known[name].architecture})", f"a type of rungway:architecture ({architecture})", "no server changes architecture in place"
+                where,
+                f"'{name}' ({known[name].architecture})",
+                f"a type of rungway:architecture ({architecture})",
+                "no server changes architecture in place",
             )
         if known[name].locations and region.location in locations(region.provider) and region.location not in known[name].locations:
-            sold = [item.name for item in known.values() if (not item.locations or region.location in item.locations) and item.architecture == architecture]
+            sold = [
+                item.name
+                for item in known.values()
+                if (not item.locations or region.location in item.locations) and item.architecture == architecture
+            ]
             yield Problem(where, f"'{name}'", f"what {region.provider} sells in {region.location}: {', '.join(sold)}")
     balancer = region.load_balancer
     if balancer.enabled:
@@ -149,10 +162,17 @@ def _counts(region: Region, path: str, *, primary: bool) -> Iterator[Problem]:
             if not app.servers:
                 yield Problem(f"{path}.{key}.placement", "'app_server'", "dedicated", "the region has no application server")
             elif app.data_volume_size_gb < SMALLEST_VOLUME_GB:
-                yield Problem(f"{path}.app.data_volume_size_gb", str(app.data_volume_size_gb), f"{SMALLEST_VOLUME_GB} or more: {key} runs on this server")
+                yield Problem(
+                    f"{path}.app.data_volume_size_gb",
+                    str(app.data_volume_size_gb),
+                    f"{SMALLEST_VOLUME_GB} or more: {key} runs on this server",
+                )
         elif section.nodes and section.volume_size_gb < SMALLEST_VOLUME_GB:
             yield Problem(f"{path}.{key}.volume_size_gb", str(section.volume_size_gb), f"{SMALLEST_VOLUME_GB} or more")
-    for key, size in (("app.data_volume_size_gb", app.data_volume_size_gb), ("monitoring.volume_size_gb", region.monitoring.volume_size_gb)):
+    for key, size in (
+        ("app.data_volume_size_gb", app.data_volume_size_gb),
+        ("monitoring.volume_size_gb", region.monitoring.volume_size_gb),
+    ):
         if 0 < size < SMALLEST_VOLUME_GB:
             yield Problem(f"{path}.{key}", str(size), f"0, or {SMALLEST_VOLUME_GB} or more")
     if redis.sentinel and redis.nodes < 3:
@@ -174,7 +194,10 @@ def _primaries(primary: Region, region: Region, path: str) -> Iterator[Problem]:
     for key in ("database", "redis"):
         if getattr(region, key).nodes and not getattr(primary, key).nodes:
             yield Problem(
-                f"{path}.{key}.nodes", str(getattr(region, key).nodes), f"0, or {key} nodes in the primary region '{primary.name}'", "a replica needs a primary"
+                f"{path}.{key}.nodes",
+                str(getattr(region, key).nodes),
+                f"0, or {key} nodes in the primary region '{primary.name}'",
+                "a replica needs a primary",
             )
 
 
@@ -185,7 +208,11 @@ def _edge(settings: Settings) -> Iterator[Problem]:
     names = [("rungway:edge.api_subdomain", edge.api_subdomain)]
     if edge.static_site.enabled and edge.static_site.subdomain != "@":
         names.append(("rungway:edge.static_site.subdomain", edge.static_site.subdomain))
-    names += [(f"rungway:edge.buckets[{index}].subdomain", bucket.subdomain) for index, bucket in enumerate(edge.buckets) if bucket.access == "public"]
+    names += [
+        (f"rungway:edge.buckets[{index}].subdomain", bucket.subdomain)
+        for index, bucket in enumerate(edge.buckets)
+        if bucket.access == "public"
+    ]
     for path, name in names:
         if not _LABEL.match(name):
             yield Problem(path, shown(name), "a host name without the domain: lower-case letters, digits and hyphens")
@@ -197,12 +224,16 @@ def _edge(settings: Settings) -> Iterator[Problem]:
         if bucket.access == "private" and bucket.subdomain:
             yield Problem(f"rungway:edge.buckets[{index}].subdomain", shown(bucket.subdomain), "nothing while access is private")
         if len(f"{settings.name}-{bucket.name}") > 63:
-            yield Problem(f"rungway:edge.buckets[{index}].name", shown(bucket.name), "together with rungway:name and a hyphen at most 63 characters")
+            yield Problem(
+                f"rungway:edge.buckets[{index}].name", shown(bucket.name), "together with rungway:name and a hyphen at most 63 characters"
+            )
         for number, rule in enumerate(bucket.cors):
             for place, origin in enumerate(rule.origins):
                 if origin != "{site}" and not re.match(r"^https?://[^/\s]+$", origin):
                     yield Problem(
-                        f"rungway:edge.buckets[{index}].cors[{number}].origins[{place}]", shown(origin), "an origin as https://www.example.com, or {site}"
+                        f"rungway:edge.buckets[{index}].cors[{number}].origins[{place}]",
+                        shown(origin),
+                        "an origin as https://www.example.com, or {site}",
                     )
     yield from _repeated((bucket.name for bucket in edge.buckets), "rungway:edge.buckets", "name")
 
@@ -211,14 +242,18 @@ def _backup(settings: Settings) -> Iterator[Problem]:
     backup = settings.backup
     names = [bucket.name for bucket in settings.edge.buckets]
     if backup.enabled and backup.bucket not in names:
-        yield Problem("rungway:backup.bucket", shown(backup.bucket), f"the name of a bucket of edge.buckets: {', '.join(names) or 'there is none'}")
+        yield Problem(
+            "rungway:backup.bucket", shown(backup.bucket), f"the name of a bucket of edge.buckets: {', '.join(names) or 'there is none'}"
+        )
     for index, bucket in enumerate(settings.edge.buckets):
         if backup.enabled and bucket.name == backup.bucket:
             if bucket.access == "public":
                 yield Problem(f"rungway:edge.buckets[{index}].access", "'public'", "private: the bucket holds the backups")
             if 0 < bucket.delete_after_days < backup.retention_days:
                 yield Problem(
-                    f"rungway:edge.buckets[{index}].delete_after_days", str(bucket.delete_after_days), f"0, or backup.retention_days ({backup.retention_days}) or more"
+                    f"rungway:edge.buckets[{index}].delete_after_days",
+                    str(bucket.delete_after_days),
+                    f"0, or backup.retention_days ({backup.retention_days}) or more",
                 )
     if backup.enabled and not settings.edge.enabled:
         yield Problem("rungway:backup.enabled", "true", "false while edge.enabled is false: the bucket is at Cloudflare")

@@ -57,7 +57,9 @@ class DatabaseSettings(Section):
 
     engine: Literal["postgresql", "citus", "cockroachdb"] = Field("postgresql", description="Database engine.")
     placement: Placement = Field("dedicated", description="On servers of its own, or on the first application server.")
-    nodes: int = Field(0, ge=0, le=9, description="Database nodes in the region: the first is the primary (in the primary region), the rest standbys.")
+    nodes: int = Field(
+        0, ge=0, le=9, description="Database nodes in the region: the first is the primary (in the primary region), the rest standbys."
+    )
     server_type: str = Field("", description="The provider's server type of a dedicated node.")
     volume_size_gb: int = Field(0, ge=0, le=10_000, description="Protected data volume of each dedicated node.")
     image_backups: bool = Field(False, description="The provider's own daily backups of the servers' disks.")
@@ -66,7 +68,9 @@ class DatabaseSettings(Section):
     max_connections: int = Field(100, ge=20, le=10_000, description="max_connections of PostgreSQL.")
     reserved_connections: int = Field(10, ge=3, le=100, description="Connections kept for administration, replication and monitoring.")
     pooler: ConnectionPoolerSettings = Field(default_factory=lambda: ConnectionPoolerSettings(), description="PgBouncer.")
-    synchronous_commit: bool = Field(False, description="A commit waits for one standby: no acknowledged row is lost when the primary dies.")
+    synchronous_commit: bool = Field(
+        False, description="A commit waits for one standby: no acknowledged row is lost when the primary dies."
+    )
     shards: int = Field(0, ge=0, le=64, description="Shards of a distributed database. 0 means unsharded.")
 
 
@@ -130,8 +134,12 @@ class KubernetesSettings(Section):
     """Kubernetes for the application tier: managed at DigitalOcean, k3s on servers at Hetzner."""
 
     enabled: bool = Field(False, description="Run the application tier on Kubernetes.")
-    version: str = Field("", description="Kubernetes version: the provider's slug at DigitalOcean, the k3s channel at Hetzner. Empty: the catalogue's.")
-    control_nodes: Literal[1, 3] = Field(1, description="k3s control nodes at Hetzner; at DigitalOcean 3 turns the highly available control plane on.")
+    version: str = Field(
+        "", description="Kubernetes version: the provider's slug at DigitalOcean, the k3s channel at Hetzner. Empty: the catalogue's."
+    )
+    control_nodes: Literal[1, 3] = Field(
+        1, description="k3s control nodes at Hetzner; at DigitalOcean 3 turns the highly available control plane on."
+    )
     control_server_type: str = Field("", description="Server type of a k3s control node (Hetzner only).")
     pools: tuple[KubernetesPool, ...] = Field((), description="Worker pools.")
 
@@ -170,7 +178,9 @@ class BucketSettings(Section):
     """An R2 bucket. Its name at Cloudflare is <rungway:name>-<name>."""
 
     name: ResourceName = Field(description="Name of the bucket within the stack; frozen once used.")
-    access: Literal["private", "public"] = Field("private", description="Public buckets are served at <subdomain>.<domain> through the CDN.")
+    access: Literal["private", "public"] = Field(
+        "private", description="Public buckets are served at <subdomain>.<domain> through the CDN."
+    )
     subdomain: str = Field("", description="Host name of a public bucket, without the domain.")
     cors: tuple[CorsRule, ...] = Field((), description="Cross-origin rules.")
     delete_after_days: int = Field(0, ge=0, le=36_500, description="Objects are deleted after so many days. 0 keeps them.")
@@ -267,7 +277,9 @@ class Settings(Section):
     """Everything that a stack file says, checked and resolved."""
 
     name: ResourceName = Field(description="Name of the application: prefix of buckets, label of every resource. Frozen once used.")
-    architecture: Literal["x86", "arm"] = Field("x86", description="Processor architecture of every server; an edit can't change it in place.")
+    architecture: Literal["x86", "arm"] = Field(
+        "x86", description="Processor architecture of every server; an edit can't change it in place."
+    )
     regions: tuple[Region, ...] = Field(description="Regions; the first is the primary one. Append, never reorder.")
     network: NetworkSettings
     edge: EdgeSettings
@@ -280,5 +292,7 @@ class Settings(Section):
     cloudflare_account_id: str = Field(description="Cloudflare account id, 32 hexadecimal digits.")
     cloudflare_zone_id: str = Field(description="Cloudflare zone id of the domain, 32 hexadecimal digits.")
     ssh_public_keys: tuple[str, ...] = Field(description="SSH public keys of the administrators.")
-    existing_ssh_keys: tuple[str, ...] = Field(description="Keys already registered at the provider, by name (Hetzner) or fingerprint (DigitalOcean).")
+    existing_ssh_keys: tuple[str, ...] = Field(
+        description="Keys already registered at the provider, by name (Hetzner) or fingerprint (DigitalOcean)."
+    )
     admin_cidrs: tuple[str, ...] = Field(description="Networks from which administrators reach the servers, for example 198.51.100.7/32.")

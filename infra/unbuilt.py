@@ -34,6 +34,10 @@ def unbuilt_parts(settings: Settings) -> list[UnbuiltPart]:
             parts.append(UnbuiltPart("rungway:serverless.document_database", "a document database", "it waits for a component"))
     if settings.analytics.engine != "none":
         parts.append(
-            UnbuiltPart("rungway:analytics.engine", f"{settings.analytics.engine} on {settings.analytics.nodes} nodes", "it waits for its Kubernetes operator")
+            UnbuiltPart(
+                "rungway:analytics.engine",
+                f"{settings.analytics.engine} on {settings.analytics.nodes} nodes",
+                "it waits for its Kubernetes operator",
+            )
         )
     return parts

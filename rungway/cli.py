@@ -20,7 +20,7 @@ class _Stack(click.ParamType[str]):
 
     name = "stack"
 
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:  # noqa: ARG002 (click's form)
         """The project's stacks that start with what was typed."""
         from click.shell_completion import CompletionItem
 
@@ -122,7 +122,9 @@ def check(stacks: tuple[str, ...]) -> None:
     metavar="FILE",
     help="Compare a state (from `pulumi stack export`) with the stack.",
 )
-@click.option("--allow", "allowed", metavar="URN", multiple=True, help="Confirm that this very resource may be replaced or deleted. Repeatable.")
+@click.option(
+    "--allow", "allowed", metavar="URN", multiple=True, help="Confirm that this very resource may be replaced or deleted. Repeatable."
+)
 @_json
 def diff(before: str, after: str | None, ref: str | None, state_file: Path | None, allowed: tuple[str, ...], as_json: bool) -> None:
     """Show what moving from one stack to another changes: resources, money, risk to data.
@@ -179,7 +181,11 @@ def prices() -> None:
 
 @prices.command()
 @click.argument("provider", type=click.Choice(["hetzner", "digitalocean"]))
-@click.option("--token-file", type=click.Path(path_type=Path, dir_okay=False), help="File with the token, instead of HCLOUD_TOKEN or DIGITALOCEAN_TOKEN.")
+@click.option(
+    "--token-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="File with the token, instead of HCLOUD_TOKEN or DIGITALOCEAN_TOKEN.",
+)
 def refresh(provider: str, token_file: Path | None) -> None:
     """Rewrite a provider's rows from its own API and say what changed. Needs a read-only token."""
     from rungway.prices_refresh import refresh_prices

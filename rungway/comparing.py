@@ -19,12 +19,11 @@ def compare(before: str, *, after: str | None, ref: str | None, state_file: Path
     if after is not None:
         return diff(plan_stack(before), plan_stack(after), allowed=allowed)
     now = plan_stack(before)
-    if ref is not None:
-        from rungway.git_plan import plan_of_git
+    if state_file is not None:
+        from rungway.state import plan_from_state
 
-        root = project_root(Path.cwd())
-        return diff(plan_of_git(ref, find_stack(before, root), root), now, allowed=allowed)
-    assert state_file is not None
-    from rungway.state import plan_from_state
+        return diff(plan_from_state(state_file), now, allowed=allowed)
+    from rungway.git_plan import plan_of_git
 
-    return diff(plan_from_state(state_file), now, allowed=allowed)
+    root = project_root(Path.cwd())
+    return diff(plan_of_git(ref or "HEAD", find_stack(before, root), root), now, allowed=allowed)

@@ -51,6 +51,7 @@ def usage_of(settings: "Settings") -> Usage:
 
 
 FREE: Mapping[str, str] = {
+    "cloudflare:index/argoTieredCaching:ArgoTieredCaching": "tiered cache is part of every plan of a zone",
     "cloudflare:index/accountToken:AccountToken": "tokens cost nothing",
     "cloudflare:index/loadBalancerMonitor:LoadBalancerMonitor": "part of the load balancer's price",
     "cloudflare:index/pagesDomain:PagesDomain": "part of the Pages project",

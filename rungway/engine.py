@@ -46,7 +46,9 @@ def preview(stack: Stack, root: Path, unset: Sequence["Unset"]) -> tuple[list[Re
     """
     pulumi = shutil.which("pulumi")
     if pulumi is None:
-        raise RungwayError("pulumi: not found on PATH", hint="install the Pulumi CLI (https://www.pulumi.com/docs/install/), or plan without --engine")
+        raise RungwayError(
+            "pulumi: not found on PATH", hint="install the Pulumi CLI (https://www.pulumi.com/docs/install/), or plan without --engine"
+        )
     with tempfile.TemporaryDirectory(prefix="rungway-engine-") as folder:
         project = Path(folder)
         _lay_out(project, stack, root, unset)
@@ -126,7 +128,14 @@ def _environment(project: Path) -> dict[str, str]:
 def _run(command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> str:
     try:
         done = subprocess.run(
-            command, cwd=folder, env=environment, capture_output=True, text=True, timeout=_TIMEOUT_SECONDS, stdin=subprocess.DEVNULL, check=False
+            command,
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=_TIMEOUT_SECONDS,
+            stdin=subprocess.DEVNULL,
+            check=False,
         )
     except subprocess.TimeoutExpired as error:
         raise RungwayError(f"{' '.join(command[1:3])}: no answer from the Pulumi engine in {_TIMEOUT_SECONDS} s") from error

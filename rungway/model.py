@@ -11,7 +11,7 @@ from typing import Any
 UNKNOWN = "[unknown]"
 """Stands for a value that only the provider can say, as in a preview."""
 
-SECRET = "[secret]"
+SECRET = "[secret]"  # noqa: S105 (it stands for one)
 """Stands for a secret value. The value itself never enters a plan."""
 
 

@@ -35,7 +35,8 @@ def plan_stack(name: str, *, engine: bool = False) -> Plan:
 
 
 def _plan(stack: Stack, root: Path, engine: bool) -> Plan:
-    from infra.reading import engine_config, read_settings, read_stack_file
+    from infra.reading import read_settings
+    from infra.stack_file import engine_config, read_stack_file
     from rungway.cost import check_budget, price, usage_of
     from rungway.facts import check_inputs
 
@@ -69,7 +70,9 @@ def _plan(stack: Stack, root: Path, engine: bool) -> Plan:
     return dataclasses.replace(priced, findings=(*priced.findings, over)) if over else priced
 
 
-def _record(stack: Stack, settings: "Settings", config: dict[str, str], secret_keys: Sequence[str]) -> tuple[list[Resource], dict[str, object]]:
+def _record(
+    stack: Stack, settings: "Settings", config: dict[str, str], secret_keys: Sequence[str]
+) -> tuple[list[Resource], dict[str, object]]:
     """What the real program registers. The root stack is put back in its place above everything, as in the engine's own list."""
     from rungway.provider_packages import bare_provider_packages
     from rungway.recorder import RecordingError, record
@@ -96,7 +99,13 @@ def _findings_of_settings(settings: "Settings", unset: Sequence["Unset"]) -> lis
     return [
         *(Finding(Level.TO_SET, "to_set", item.path, item.description, item.command) for item in unset),
         *(
-            Finding(Level.NOT_BUILT, "not_built", part.path, f"{part.part} is not built yet: {part.why}", "the rest of the phase is planned without it")
+            Finding(
+                Level.NOT_BUILT,
+                "not_built",
+                part.path,
+                f"{part.part} is not built yet: {part.why}",
+                "the rest of the phase is planned without it",
+            )
             for part in unbuilt_parts(settings)
         ),
     ]

@@ -46,9 +46,8 @@ def find_stack(name: str, root: Path) -> Stack:
     if path.suffix == ".yaml":
         if path.is_file() and path.name.startswith("Pulumi.") and path.name != "Pulumi.yaml":
             return _stack_of(path.resolve(), root)
-        raise RungwayError(
-            f"{name}: found {'a file of another name' if path.is_file() else 'no such file'}; allowed: a stack file called Pulumi.<stack>.yaml"
-        )
+        found = "a file of another name" if path.is_file() else "no such file"
+        raise RungwayError(f"{name}: found {found}; allowed: a stack file called Pulumi.<stack>.yaml")
     near = difflib.get_close_matches(name, stacks, n=1, cutoff=0.5)
     raise RungwayError(
         f"stack '{name}': found no Pulumi.{name.rsplit('/', 1)[-1]}.yaml; allowed: {', '.join(stacks)}, or a path",

@@ -1,0 +1,140 @@
+"""Describes every server of a stack, completely enough that whatever runs on it can be rendered from the description alone."""
+
+from typing import cast
+
+from hosts.specification import (
+    ApplicationService,
+    BackupService,
+    HostSpecification,
+    MonitoringService,
+    Peer,
+    PgbouncerService,
+    PostgresqlService,
+    RedisService,
+    Role,
+)
+from infra.catalog import server_types
+from infra.regions import DATA_MOUNT
+from infra.roles import Server, jump_host, rules_of, servers_of
+from infra.settings import Region, Settings
+
+
+def host_specifications(settings: Settings) -> tuple[HostSpecification, ...]:
+    """The specification of every server, region by region, in the order in which they are built."""
+    everyone = [(region, server) for region in settings.regions for server in servers_of(region)]
+    peers = [Peer(server.name, cast("Role", server.role), server.private_address) for _, server in everyone]
+    return tuple(_specification(settings, region, server, tuple(peer for peer in peers if peer.name != server.name)) for region, server in everyone)
+
+
+def _specification(settings: Settings, region: Region, server: Server, peers: tuple[Peer, ...]) -> HostSpecification:
+    size = server_types(region.provider)[server.server_type]
+    jump = jump_host(region)
+    database = _runs(region, server, "database")
+    redis = _runs(region, server, "redis")
+    return HostSpecification(
+        name=server.name,
+        role=cast("Role", server.role),
+        provider=region.provider,
+        location=region.location,
+        region=region.name,
+        cores=size.cores,
+        memory_mb=size.memory_mb,
+        disk_gb=size.disk_gb,
+        architecture=size.architecture,
+        private_address=server.private_address,
+        public=server.role not in ("database", "redis"),
+        jump_host=None if jump == server.name else jump,
+        data_mount=DATA_MOUNT if has_volume(region, server) else None,
+        peers=peers,
+        rules=rules_of(settings, region, server.role),
+        application=_application(settings, region, size.cores) if server.role in ("app", "kubernetes-worker") else None,
+        postgresql=_postgresql(settings, region, server) if database else None,
+        pgbouncer=PgbouncerService(**region.database.pooler.model_dump(exclude={"enabled"})) if database and region.database.pooler.enabled else None,
+        redis=_redis(settings, region, server) if redis else None,
+        monitoring=_monitoring(region) if server.role == "monitoring" else None,
+        backup=_backup(settings) if database and settings.backup.enabled else None,
+        etcd=_votes(region, server),
+    )
+
+
+def has_volume(region: Region, server: Server) -> bool:
+    """Whether the server has a data volume."""
+    sizes = {
+        "app": region.app.data_volume_size_gb if server.number == 1 else 0,
+        "database": region.database.volume_size_gb,
+        "redis": region.redis.volume_size_gb,
+        "monitoring": region.monitoring.volume_size_gb,
+    }
+    return sizes.get(server.role, 0) > 0
+
+
+def _runs(region: Region, server: Server, store: str) -> bool:
+    """Whether a store runs on this server: on its own servers, or on the first application server."""
+    section = region.database if store == "database" else region.redis
+    if section.placement == "dedicated":
+        return server.role == store
+    return section.nodes > 0 and server.role == "app" and server.number == 1
+
+
+def _votes(region: Region, server: Server) -> bool:
+    """Whether etcd runs here: on the database nodes from two on, and on a witness where there are exactly two."""
+    nodes = region.database.nodes if region.database.placement == "dedicated" else 0
+    return nodes >= 2 and (server.role == "database" or (nodes == 2 and server.name == jump_host(region)))
+
+
+def _application(settings: Settings, region: Region, cores: int) -> ApplicationService:
+    app = region.app
+    return ApplicationService(
+        workers=app.workers or cores,
+        worker_concurrency=app.worker_concurrency,
+        worker_memory_mb=app.worker_memory_mb,
+        port=app.port,
+        health_check_path=app.health_check_path,
+        hostnames=(f"{settings.edge.api_subdomain}.{settings.domain}",) if settings.edge.enabled else (),
+        database_pool_size=app.database_pool_size,
+        database_max_overflow=app.database_max_overflow,
+    )
+
+
+def _postgresql(settings: Settings, region: Region, server: Server) -> PostgresqlService:
+    database = region.database
+    return PostgresqlService(
+        version=database.version,
+        primary=server.number == 1 and region is settings.regions[0],
+        memory_mb=database.memory_mb,
+        max_connections=database.max_connections,
+        reserved_connections=database.reserved_connections,
+        synchronous_commit=database.synchronous_commit,
+        standbys=database.nodes - 1,
+        clients=_clients(region),
+    )
+
+
+def _clients(region: Region) -> int:
+    """Connections that all application processes of the region may open together; on Kubernetes with every pool scaled up."""
+    app = region.app
+    each = app.database_pool_size + app.database_max_overflow
+    cores = server_types(region.provider)
+    hosts = [(cores[app.server_type].cores, app.servers)] if app.servers else []
+    if region.kubernetes.enabled:
+        hosts += [(cores[pool.server_type].cores, pool.nodes_max) for pool in region.kubernetes.pools]
+    return sum((app.workers or core_count) * count * each for core_count, count in hosts)
+
+
+def _redis(settings: Settings, region: Region, server: Server) -> RedisService:
+    redis = region.redis
+    return RedisService(
+        max_memory_mb=redis.max_memory_mb,
+        eviction_policy=redis.eviction_policy,
+        primary=server.number == 1 and region is settings.regions[0],
+        sentinel=redis.sentinel,
+    )
+
+
+def _monitoring(region: Region) -> MonitoringService:
+    return MonitoringService(retention_days=region.monitoring.retention_days, thresholds=region.monitoring.thresholds.model_dump())
+
+
+def _backup(settings: Settings) -> BackupService:
+    backup = settings.backup
+    return BackupService(bucket=f"{settings.name}-{backup.bucket}", **backup.model_dump(exclude={"enabled", "bucket"}))
