@@ -44,9 +44,8 @@ class PublicAddress(pulumi.ComponentResource):
                 location=args["location"],
                 # Otherwise Hetzner deletes the address together with the first server that had it.
                 auto_delete=False,
-                delete_protection=True,
                 labels=args.get("labels"),
-                opts=pulumi.ResourceOptions(parent=self, protect=True),
+                opts=pulumi.ResourceOptions(parent=self),
             )
             self.address_id, self.ip_address = primary.id, primary.ip_address
         else:
@@ -56,7 +55,7 @@ class PublicAddress(pulumi.ComponentResource):
                 name,
                 region=args["location"],
                 # The assignment is a resource of its own, which moves to a new server.
-                opts=pulumi.ResourceOptions(parent=self, protect=True, ignore_changes=["dropletId"]),
+                opts=pulumi.ResourceOptions(parent=self, ignore_changes=["dropletId"]),
             )
             self.address_id, self.ip_address = reserved.id, reserved.ip_address
         self.register_outputs({"address_id": self.address_id, "ip_address": self.ip_address})

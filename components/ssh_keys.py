@@ -50,10 +50,10 @@ class SshKeys(pulumi.ComponentResource):
             if provider == "hetzner":
                 from pulumi_hcloud.ssh_key import SshKey as HetznerKey
 
-                ids.append(HetznerKey(f"{name}-{digest}", public_key=key, labels=args.get("labels"), opts=child).id)
+                ids.append(HetznerKey(f"{name}-{digest}", name=f"{name}-{digest}", public_key=key, labels=args.get("labels"), opts=child).id)
             else:
                 from pulumi_digitalocean.ssh_key import SshKey as DigitalOceanKey
 
-                ids.append(DigitalOceanKey(f"{name}-{digest}", public_key=key, opts=child).id)
+                ids.append(DigitalOceanKey(f"{name}-{digest}", name=f"{name}-{digest}", public_key=key, opts=child).id)
         self.ids = pulumi.Output.all(*ids)
         self.register_outputs({"ids": self.ids})
