@@ -145,10 +145,11 @@ class K8sCluster(pulumi.ComponentResource):
         from pulumi_digitalocean.kubernetes_node_pool import KubernetesNodePool
 
         worker_tag = f"{pulumi.get_project()}-{name}-worker"
-        cluster_tags = tags(args.get("labels"))
+        cluster_tags = tags(args.get("labels", {}))
+        pool_tags = pulumi.Output.from_input(cluster_tags).apply(lambda known: [*(known or []), worker_tag])
         first: Any
         others: list[Any]
-        first, *others = [_pool(pool, worker_tag) for pool in pools]
+        first, *others = [_pool(pool, pool_tags) for pool in pools]
         allowed = args.get("control_plane_allowed_cidrs")
         firewall: Any = None if allowed is None else {"enabled": True, "allowed_addresses": allowed}
         cluster = KubernetesCluster(
@@ -165,7 +166,12 @@ class K8sCluster(pulumi.ComponentResource):
             node_pool=first,
             tags=cluster_tags,
             # The autoscaler changes the count of nodes within its bounds, which is no drift.
-            opts=pulumi.ResourceOptions(parent=self, ignore_changes=["nodePool.nodeCount"] if first["auto_scale"] else None),
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                ignore_changes=["nodePool.nodeCount"] if first["auto_scale"] else None,
+                # Names of clusters are unique in an account.
+                delete_before_replace=True,
+            ),
         )
         for pool in others:
             KubernetesNodePool(
@@ -197,7 +203,7 @@ def _check_pools(arguments: Arguments, pools: list[Any]) -> None:
             arguments.problem(f"{path}.addresses", addresses, f"an address for each of {least} nodes")
 
 
-def _pool(pool: Any, worker_tag: str) -> dict[str, Any]:
+def _pool(pool: Any, pool_tags: pulumi.Output[list[str]]) -> dict[str, Any]:
     """A pool as DigitalOcean takes it. Bounds belong to autoscaling alone: without it the provider reports them as 0."""
     scales = pool["nodes_max"] > pool["nodes_min"]
     bounds = {"min_nodes": pool["nodes_min"], "max_nodes": pool["nodes_max"]} if scales else {}
@@ -206,7 +212,7 @@ def _pool(pool: Any, worker_tag: str) -> dict[str, Any]:
         "size": pool["server_type"],
         "auto_scale": scales,
         "node_count": pool["nodes_min"],
-        "tags": [worker_tag],
+        "tags": pool_tags,
         **bounds,
     }
 

@@ -88,7 +88,7 @@ class LoadBalancer(pulumi.ComponentResource):
             location=args["location"],
             algorithm={"type": algorithm},
             labels=args.get("labels"),
-            opts=child,
+            opts=self._named(),
         )
         number = balancer.id.apply(int)
         after: list[pulumi.Resource] = []
@@ -206,6 +206,10 @@ class LoadBalancer(pulumi.ComponentResource):
                 "unhealthy_threshold": _CHECK_RETRIES,
                 "healthy_threshold": _CHECK_RETRIES,
             },
-            opts=child,
+            opts=self._named(),
         )
         self.public_ipv4, self.public_ipv6 = balancer.ip, balancer.ipv6
+
+    def _named(self) -> pulumi.ResourceOptions:
+        """Options of the load balancer itself: its name and its private address are taken until the old one is gone."""
+        return pulumi.ResourceOptions(parent=self, delete_before_replace=True)

@@ -139,8 +139,14 @@ def create_hetzner_server(name: str, args: ServerArgs, parent: pulumi.Resource, 
         rebuild_protection=holds_data,
         shutdown_before_deletion=True,
         labels=args.get("labels"),
-        opts=pulumi.ResourceOptions(parent=parent, ignore_changes=["userData", "sshKeys", "image", "location"]),
+        opts=pulumi.ResourceOptions(
+            parent=parent,
+            ignore_changes=["userData", "sshKeys", "image", "location"],
+            # Its name, addresses and volume belong to one server at a time: where it is replaced on purpose, the old one goes first.
+            delete_before_replace=True,
+        ),
     )
+    ipv4_address = server.ipv4_address if public_ipv4 else pulumi.Output.from_input("")
     private_address: pulumi.Input[str] = args.get("private_address", "")
     if args.get("subnet_id") is not None:
         private_address = ServerNetwork(
@@ -150,7 +156,7 @@ def create_hetzner_server(name: str, args: ServerArgs, parent: pulumi.Resource, 
             ip=args.get("private_address"),
             opts=pulumi.ResourceOptions(parent=parent),
         ).ip
-    return server.id, server.ipv4_address, server.ipv6_address, pulumi.Output.from_input(private_address)
+    return server.id, ipv4_address, server.ipv6_address, pulumi.Output.from_input(private_address)
 
 
 def _digitalocean(name: str, args: ServerArgs, parent: pulumi.Resource) -> CreatedServer:

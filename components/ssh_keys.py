@@ -44,13 +44,16 @@ class SshKeys(pulumi.ComponentResource):
                 arguments.problem(f"public_keys[{index}]", key, "each key only once")
             digests[digest] = key
         arguments.check()
-        child = pulumi.ResourceOptions(parent=self)
+        # A new comment replaces the key, and a key is registered once in an account: the old one goes first.
+        child = pulumi.ResourceOptions(parent=self, delete_before_replace=True)
         ids: list[pulumi.Output[str]] = []
         for digest, key in digests.items():
             if provider == "hetzner":
                 from pulumi_hcloud.ssh_key import SshKey as HetznerKey
 
-                ids.append(HetznerKey(f"{name}-{digest}", name=f"{name}-{digest}", public_key=key, labels=args.get("labels"), opts=child).id)
+                ids.append(
+                    HetznerKey(f"{name}-{digest}", name=f"{name}-{digest}", public_key=key, labels=args.get("labels"), opts=child).id
+                )
             else:
                 from pulumi_digitalocean.ssh_key import SshKey as DigitalOceanKey
 
