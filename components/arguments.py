@@ -62,9 +62,11 @@ class Arguments:
         return self._plain(key, self._args.get(key), kind, default)
 
     def choice(self, key: str, allowed: Collection[str], default: str | None = None) -> str:
-        """A text that must be one of `allowed`."""
+        """A text that must be one of `allowed`; where there is a default, an empty text means that too."""
         value = self.plain(key, str, default)
-        if value is not None and value not in allowed:
+        if value == "" and default is not None:
+            value = default
+        if value not in (None, default) and value not in allowed:
             self.problem(key, value, ", ".join(sorted(allowed)))
         return str(value)
 

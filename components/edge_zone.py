@@ -123,7 +123,7 @@ def _cache_rule(rule: Any) -> Any:
     return {
         # A name of its own keeps a rule's identity when another is added before it.
         "ref": "cache_" + re.sub(r"[^a-z0-9]", "_", hostname.lower()),
-        "description": rule.get("description") or None,
+        "description": rule.get("description", ""),
         "enabled": True,
         "expression": f'(http.host eq "{hostname}")',
         "action": "set_cache_settings",

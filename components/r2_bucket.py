@@ -10,7 +10,7 @@ from components.arguments import Arguments
 
 _ACCESS = ("private", "public")
 _JURISDICTIONS = ("default", "eu", "fedramp")
-_LOCATIONS = ("", "apac", "eeur", "enam", "oc", "weur", "wnam")
+_LOCATIONS = ("apac", "eeur", "enam", "oc", "weur", "wnam")
 _METHODS = ("DELETE", "GET", "HEAD", "POST", "PUT")
 _TOKENS = ("none", "read", "write")
 _SECONDS_A_DAY = 86_400
