@@ -6,6 +6,7 @@ no provider accepts. Providers validate inputs without calling their clouds in a
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -69,15 +70,19 @@ def resources_of_preview(document: Mapping[str, Any]) -> list[Resource]:
 
 
 def _resource(state: Mapping[str, Any]) -> Resource:
-    inputs = {key: value for key, value in state.get("inputs", {}).items() if key not in {"__defaults", *_defaults(state.get("inputs"))}}
+    name = state["urn"].rsplit("::", 1)[-1]
+    inputs = _plain(state.get("inputs", {}))
+    # Some providers don't list the name that the engine invents, a logical name with seven hexadecimal digits, among the defaults.
+    if re.fullmatch(rf"{re.escape(name)}-[0-9a-f]{{7}}", str(inputs.get("name"))):
+        del inputs["name"]
     property_dependencies = [urn for urns in state.get("propertyDependencies", {}).values() for urn in urns]
     return Resource(
         urn=state["urn"],
         type=state["type"],
-        name=state["urn"].rsplit("::", 1)[-1],
+        name=name,
         parent=state.get("parent"),
         component=not state["custom"],
-        inputs={key: _plain(inputs[key]) for key in sorted(inputs)},
+        inputs=inputs,
         protect=state.get("protect", False),
         ignore_changes=tuple(state.get("ignoreChanges", ())),
         aliases=tuple(state.get("aliases", ())),
@@ -86,13 +91,11 @@ def _resource(state: Mapping[str, Any]) -> Resource:
     )
 
 
-def _defaults(value: Any) -> Sequence[str]:
-    return value.get("__defaults", ()) if isinstance(value, dict) else ()
-
-
 def _plain(value: Any) -> Any:
+    """A value without what a provider filled in, and with unknowns marked as in every plan."""
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in sorted(value.items()) if key not in {"__defaults", *_defaults(value)}}
+        filled_in = {"__defaults", *value.get("__defaults", ())}
+        return {key: _plain(item) for key, item in sorted(value.items()) if key not in filled_in}
     if isinstance(value, list):
         return [_plain(item) for item in value]
     return UNKNOWN if value == _ENGINE_UNKNOWN else value
