@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from rungway.diff import diff
-from rungway.model import Diff
+from rungway.model import Diff, Plan
 from rungway.planning import plan_stack
 from rungway.stacks import find_stack, project_root
 
@@ -20,10 +20,20 @@ def compare(before: str, *, after: str | None, ref: str | None, state_file: Path
         return diff(plan_stack(before), plan_stack(after), allowed=allowed)
     now = plan_stack(before)
     if state_file is not None:
-        from rungway.state import plan_from_state
-
-        return diff(plan_from_state(state_file), now, allowed=allowed)
+        return diff(_priced_state(state_file, now), now, allowed=allowed)
     from rungway.git_plan import plan_of_git
 
     root = project_root(Path.cwd())
     return diff(plan_of_git(ref or "HEAD", find_stack(before, root), root), now, allowed=allowed)
+
+
+def _priced_state(state_file: Path, now: Plan) -> Plan:
+    """The state as a plan, priced like the stack it is compared with. What is billed by use is expected to be used as the stack says."""
+    from infra.reading import read_settings
+    from infra.stack_file import engine_config, read_stack_file
+    from rungway.cost import price, usage_of
+    from rungway.state import plan_from_state
+
+    stack = find_stack(now.stack, project_root(Path.cwd()))
+    settings, _ = read_settings(engine_config(read_stack_file(stack.path))[0], source=stack.name, require_user_values=False)
+    return price(plan_from_state(state_file), settings.budget.currency, usage_of(settings))

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
+from rungway.cost import to_cents
 from rungway.errors import RungwayError
 from rungway.model import Budget, Change, Diff, Finding, HostBudget, Level, Money, Plan, Resource
 
@@ -119,7 +120,7 @@ def plan_from_json(document: Any) -> Plan:
 
 
 def _amount(amount: Decimal) -> float:
-    return float(round(amount, 2))
+    return float(to_cents(amount))
 
 
 def _money(money: Money | None) -> dict[str, Any] | None:

@@ -60,6 +60,7 @@ def _plan(stack: Stack, root: Path, engine: bool) -> Plan:
             *_findings_of_settings(settings, unset),
             *(finding for resource in resources for finding in check_inputs(resource)),
             *_overdrawn(host_budgets),
+            *_scarce(settings),
         ),
         host_budgets=tuple(host_budgets),
         budget=Budget(Decimal(str(budget.monthly_amount)), budget.currency) if budget.monthly_amount else None,
@@ -108,6 +109,23 @@ def _findings_of_settings(settings: "Settings", unset: Sequence["Unset"]) -> lis
             )
             for part in unbuilt_parts(settings)
         ),
+    ]
+
+
+def _scarce(settings: "Settings") -> list[Finding]:
+    """Server types that were sold out when the catalogue was made: whoever climbs should look before the day."""
+    from infra.catalog import server_types
+    from infra.roles import servers_of
+
+    wanted: dict[str, list[str]] = {}
+    for region in settings.regions:
+        for server in servers_of(region):
+            size = server_types(region.provider)[server.server_type]
+            if size.scarce is not None:
+                wanted.setdefault(f"{size.name} was listed but not orderable on {size.scarce}", []).append(server.name)
+    return [
+        Finding(Level.WARNING, "scarce", ", ".join(names), text, "look at the provider's console before the move, or take a cpx type")
+        for text, names in wanted.items()
     ]
 
 

@@ -12,6 +12,7 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
+from rungway.cost import to_cents
 from rungway.model import SECRET, UNKNOWN, Finding, HostBudget, Level, Money, Plan, Resource
 
 PIPED_WIDTH = 100
@@ -146,13 +147,14 @@ class _PlanText:
         if cost is None:
             return
         yield Text()
-        line = Text.assemble(("Cost a month", "bold"), f"  {cost.amount:.2f} {cost.currency}")
+        line = Text.assemble(("Cost a month", "bold"), f"  {to_cents(cost.amount)} {cost.currency}")
         if budget is None:
             line.append("  no budget set", "dim")
         elif budget.currency == cost.currency:
             over = cost.amount > budget.amount
             line.append(
-                f"  {'over' if over else 'within'} the budget of {budget.amount:.2f} {budget.currency}", "bold red" if over else "green"
+                f"  {'over' if over else 'within'} the budget of {to_cents(budget.amount)} {budget.currency}",
+                "bold red" if over else "green",
             )
         yield line
         for name in cost.unknown:
@@ -231,8 +233,8 @@ def _short_path(path: str) -> str:
 
 def _money(cost: Money) -> str:
     if cost.unknown:
-        return f"{cost.amount:.2f} + ?" if cost.amount else "unknown"
-    return f"{cost.amount:.2f} {cost.currency}"
+        return f"{to_cents(cost.amount)} + ?" if cost.amount else "unknown"
+    return f"{to_cents(cost.amount)} {cost.currency}"
 
 
 def _sum(costs: Iterable[Money]) -> Money | None:
