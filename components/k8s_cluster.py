@@ -85,8 +85,8 @@ class K8sCluster(pulumi.ComponentResource):
         if control_addresses and len(control_addresses) < control_nodes:
             arguments.problem("control_addresses", control_addresses, f"an address for each of {control_nodes} control nodes")
         _check_pools(arguments, pools)
-        needed = "control_server_type" if provider == "hetzner" else "version"
-        if not args.get(needed):
+        needed = {"hetzner": "control_server_type", "digitalocean": "version"}.get(provider, "")
+        if needed and not args.get(needed):
             arguments.problem(needed, args.get(needed), f"what the cluster runs at {provider}")
         arguments.check()
         if provider == "hetzner":

@@ -64,8 +64,8 @@ class LoadBalancer(pulumi.ComponentResource):
         if ends_tls != (args.get("private_key_pem") is not None):
             missing = "private_key_pem" if ends_tls else "certificate_pem"
             arguments.problem(missing, None, "both certificate_pem and private_key_pem, or neither")
-        target = "target_label" if provider == "hetzner" else "target_tag"
-        if not args.get(target):
+        target = {"hetzner": "target_label", "digitalocean": "target_tag"}.get(provider, "")
+        if target and not args.get(target):
             arguments.problem(target, args.get(target), "what the servers behind it carry")
         arguments.check()
         if provider == "hetzner":

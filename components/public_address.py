@@ -21,7 +21,7 @@ class PublicAddressArgs(TypedDict):
 class PublicAddress(pulumi.ComponentResource):
     """A primary IP (Hetzner) or reserved IP (DigitalOcean): the server behind it can be rebuilt and keeps its address.
 
-    It is protected in the state and, at Hetzner, at the provider: DNS and other people's allow lists may hold the address.
+    It stays as long as its phase has the server. It is not protected: a phase without servers gives it back.
     """
 
     address_id: pulumi.Output[str]
