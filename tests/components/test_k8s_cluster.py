@@ -226,3 +226,10 @@ def test_a_cluster_needs_a_pool(pools: Any) -> None:
         else "kubernetes (K8sCluster): pools: found nothing; it is required",
         "kubernetes (K8sCluster): version: found ''; allowed: what the cluster runs at digitalocean",
     ]
+
+
+def test_an_unknown_provider_is_the_only_problem() -> None:
+    args: Any = {**HETZNER, "provider": "aws", "control_server_type": ""}
+    assert problems(lambda: K8sCluster("kubernetes", args)) == [
+        "kubernetes (K8sCluster): provider: found 'aws'; allowed: digitalocean, hetzner"
+    ]

@@ -164,3 +164,10 @@ def test_every_problem_is_named_at_once() -> None:
         f"{label}: private_key_pem: found None; allowed: both certificate_pem and private_key_pem, or neither",
         f"{label}: target_tag: found ''; allowed: what the servers behind it carry",
     ]
+
+
+def test_an_unknown_provider_is_the_only_problem() -> None:
+    args: Any = {"provider": "aws", "location": "eu", "type": "1"}
+    assert problems(lambda: LoadBalancer("balancer", args)) == [
+        "balancer (LoadBalancer): provider: found 'aws'; allowed: digitalocean, hetzner"
+    ]
