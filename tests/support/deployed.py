@@ -10,6 +10,8 @@ from typing import Any
 import pulumi
 from pulumi.runtime import mocks, settings
 
+from rungway.provider_packages import bare_provider_packages
+
 
 def id_of(type_end: str, name: str) -> str:
     """The id that the resource of this type, with this name, gets: a number, as text."""
@@ -66,6 +68,7 @@ def deploy(program: Callable[[], Any], computed: Mapping[str, Mapping[str, Any]]
 
     # The SDK keeps its state in context variables and on the thread's event loop: a thread of its own has neither.
     thread = threading.Thread(target=work)
-    thread.start()
-    thread.join()
+    with bare_provider_packages():
+        thread.start()
+        thread.join()
     return result.result()
