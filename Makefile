@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 UV := $(shell command -v uv 2>/dev/null)
 PHASES := mvp phase2 phase3
 
-.PHONY: plan test check format setup setup-dev lock docs bench clean
+.PHONY: plan test check format setup setup-dev lock bench clean
 
 plan: setup ## What the default phases build and cost, and what each step up changes
 	@for phase in $(PHASES); do $(BIN)/rungway plan $$phase || exit $$?; done
@@ -18,6 +18,9 @@ check: setup-dev ## Format, lint and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+bench: setup-dev ## What planning costs beside a flat program with the same resources
+	$(BIN)/python bench/plan_speed.py
 
 format: setup-dev ## Rewrite the code in the project's format
 	$(BIN)/ruff format .

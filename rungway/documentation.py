@@ -95,8 +95,8 @@ def settings_page() -> str:
         "",
         "Every key of a stack file, below `config:`. Written by `rungway docs write` from the program's own model; [Pulumi.reference.yaml]"
         "(Pulumi.reference.yaml)",
-        "names every key in one file. Sections marked *in every region* are written once and hold in each region; an entry of `rungway:regions`",
-        "may override any key of them.",
+        "names every key in one file. Sections marked *in every region* are written once and hold in each region; an entry of",
+        "`rungway:regions` may override any key of them.",
         "",
         "## Top level",
         "",
