@@ -339,7 +339,9 @@ def _problems_of(error: ValidationError, path: str, separator: str, model: type[
 
 
 def _near(value: Any, context: Mapping[str, Any]) -> str:
-    return meant(str(value), str(context["expected"]).replace("'", "").replace(" or ", ", ").split(", "))
+    allowed = str(context["expected"]).replace("'", "").replace(" or ", ", ").split(", ")
+    # YAML reads 1.2 as a number.
+    return f'write it in quotes: "{value}"' if str(value) in allowed else meant(str(value), allowed)
 
 
 def _unknown(path: str, key: str, model: type[Section]) -> Problem:

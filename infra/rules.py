@@ -42,8 +42,7 @@ def broken_rules(settings: Settings) -> list[Problem]:
 def _texts(settings: Settings) -> Iterator[Problem]:
     if settings.edge.enabled:
         if not settings.domain.isascii():
-            punycode = settings.domain.encode("idna", errors="ignore").decode() if settings.domain else ""
-            yield Problem("rungway:domain", shown(settings.domain), "ASCII letters, digits and hyphens", f"write it as {punycode}")
+            yield Problem("rungway:domain", shown(settings.domain), "ASCII letters, digits and hyphens", _punycode(settings.domain))
         elif not _HOSTNAME.match(settings.domain):
             yield Problem("rungway:domain", shown(settings.domain), "a domain in lower case, for example example.com")
         for key in ("cloudflare_account_id", "cloudflare_zone_id"):
@@ -68,6 +67,13 @@ def _texts(settings: Settings) -> Iterator[Problem]:
             yield Problem(
                 path, shown(cidr), f"a /{_WIDEST_ADMIN_PREFIX[network.version]} or smaller", "SSH must not be open to the whole Internet"
             )
+
+
+def _punycode(domain: str) -> str:
+    try:
+        return f"write it as {domain.encode('idna').decode()}"
+    except UnicodeError:
+        return "it has no punycode form either"
 
 
 def _networks(settings: Settings) -> Iterator[Problem]:
@@ -247,6 +253,8 @@ def _backup(settings: Settings) -> Iterator[Problem]:
         )
     for index, bucket in enumerate(settings.edge.buckets):
         if backup.enabled and bucket.name == backup.bucket:
+            if bucket.lock_days:
+                yield Problem(f"rungway:edge.buckets[{index}].lock_days", str(bucket.lock_days), "0: backups rewrite their own index files")
             if bucket.access == "public":
                 yield Problem(f"rungway:edge.buckets[{index}].access", "'public'", "private: the bucket holds the backups")
             if 0 < bucket.delete_after_days < backup.retention_days:
