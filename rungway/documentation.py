@@ -172,14 +172,15 @@ def cli_page() -> str:
     from rungway.cli import cli
 
     lines = ["# Command line", "", "Written by `rungway docs write` from the commands themselves.", ""]
-    for name, command in _commands(cli, "rungway"):
-        context = click.Context(command, info_name=name, max_content_width=100, terminal_width=100)
-        lines += [f"## `{name}`", "", "```", command.get_help(context), "```", ""]
+    for context in _contexts(cli, "rungway", None):
+        lines += [f"## `{context.command_path}`", "", "```", context.command.get_help(context), "```", ""]
     return "\n".join(lines)
 
 
-def _commands(command: click.Command, name: str) -> Iterator[tuple[str, click.Command]]:
-    yield name, command
+def _contexts(command: click.Command, name: str, parent: click.Context | None) -> Iterator[click.Context]:
+    """A context for the command and each below it, with the settings that it has when people run it."""
+    context = click.Context(command, parent=parent, info_name=name, terminal_width=100, **command.context_settings)
+    yield context
     if isinstance(command, click.Group):
         for child_name, child in sorted(command.commands.items()):
-            yield from _commands(child, f"{name} {child_name}")
+            yield from _contexts(child, child_name, context)
