@@ -88,14 +88,18 @@ class LoadBalancer(pulumi.ComponentResource):
             location=args["location"],
             algorithm={"type": algorithm},
             labels=args.get("labels"),
-            opts=self._named(),
+            opts=self._unique(),
         )
         number = balancer.id.apply(int)
         after: list[pulumi.Resource] = []
         if args.get("subnet_id") is not None:
             after.append(
                 LoadBalancerNetwork(
-                    f"{name}-private", load_balancer_id=number, subnet_id=args["subnet_id"], ip=args.get("private_address"), opts=child
+                    f"{name}-private",
+                    load_balancer_id=number,
+                    subnet_id=args["subnet_id"],
+                    ip=args.get("private_address"),
+                    opts=self._unique(),
                 )
             )
         LoadBalancerTarget(
@@ -134,7 +138,7 @@ class LoadBalancer(pulumi.ComponentResource):
                 destination_port=http_port,
                 http={"certificates": [certificate.id.apply(int)], "redirect_http": True},
                 health_check=check,
-                opts=child,
+                opts=self._unique(),
             )
         else:
             for service, port, destination in (("http", 80, http_port), ("https", 443, https_port)):
@@ -146,7 +150,7 @@ class LoadBalancer(pulumi.ComponentResource):
                     destination_port=destination,
                     proxyprotocol=True,
                     health_check=check,
-                    opts=child,
+                    opts=self._unique(),
                 )
         self.public_ipv4, self.public_ipv6 = balancer.ipv4, balancer.ipv6
 
@@ -206,10 +210,10 @@ class LoadBalancer(pulumi.ComponentResource):
                 "unhealthy_threshold": _CHECK_RETRIES,
                 "healthy_threshold": _CHECK_RETRIES,
             },
-            opts=self._named(),
+            opts=self._unique(),
         )
         self.public_ipv4, self.public_ipv6 = balancer.ip, balancer.ipv6
 
-    def _named(self) -> pulumi.ResourceOptions:
-        """Options of the load balancer itself: its name and its private address are taken until the old one is gone."""
+    def _unique(self) -> pulumi.ResourceOptions:
+        """Options of what can be there once only (a name, a port, a private address): the old one goes before the new one comes."""
         return pulumi.ResourceOptions(parent=self, delete_before_replace=True)

@@ -154,7 +154,8 @@ def create_hetzner_server(name: str, args: ServerArgs, parent: pulumi.Resource, 
             server_id=server.id.apply(int),
             subnet_id=args["subnet_id"],
             ip=args.get("private_address"),
-            opts=pulumi.ResourceOptions(parent=parent),
+            # A server joins a network once: a new address or subnet means leaving first.
+            opts=pulumi.ResourceOptions(parent=parent, delete_before_replace=True),
         ).ip
     return server.id, ipv4_address, server.ipv6_address, pulumi.Output.from_input(private_address)
 

@@ -174,7 +174,12 @@ def test_volumes() -> None:
     [
         ("Server", "app-eu-1"),
         ("VolumeAttachment", "app-eu-1-data-attachment"),
+        ("ServerNetwork", "app-eu-1-private"),
         ("LoadBalancer", "balancer-eu"),
+        ("LoadBalancerNetwork", "balancer-eu-private"),
+        ("LoadBalancerService", "balancer-eu-http"),
+        ("LoadBalancerService", "balancer-eu-https"),
+        ("LoadBalancerService", "balancer-tls-https"),
         ("LoadBalancer", "balancer-us"),
         ("KubernetesCluster", "kubernetes-us"),
     ],
@@ -183,12 +188,15 @@ def test_what_is_unique_goes_before_its_replacement_comes(type_end: str, name: s
     """Names, addresses and volumes that can be taken only once would make the provider refuse the new one."""
 
     def program() -> None:
-        server: Any = {**HETZNER, "server_type": "cx33", "volume_size_gb": 10}
-        eu: Any = {**HETZNER, "type": "lb11", "target_label": "role=app"}
+        subnet = {"subnet_id": "7-10.0.0.0/16"}
+        server: Any = {**HETZNER, **subnet, "server_type": "cx33", "volume_size_gb": 10}
+        eu: Any = {**HETZNER, **subnet, "type": "lb11", "target_label": "role=app"}
+        tls: Any = {**eu, "certificate_pem": "certificate", "private_key_pem": "key"}
         us: Any = {**DIGITALOCEAN, "type": "2", "target_tag": "app"}
         cluster: Any = {**DIGITALOCEAN, "control_nodes": 1, "version": "1.34.1-do.0", "pools": POOLS}
         AppVPS("app-eu-1", server)
         LoadBalancer("balancer-eu", eu)
+        LoadBalancer("balancer-tls", tls)
         LoadBalancer("balancer-us", us)
         K8sCluster("kubernetes-us", cluster)
 
