@@ -23,7 +23,9 @@ def host_specifications(settings: Settings) -> tuple[HostSpecification, ...]:
     """The specification of every server, region by region, in the order in which they are built."""
     everyone = [(region, server) for region in settings.regions for server in servers_of(region)]
     peers = [Peer(server.name, cast("Role", server.role), server.private_address) for _, server in everyone]
-    return tuple(_specification(settings, region, server, tuple(peer for peer in peers if peer.name != server.name)) for region, server in everyone)
+    return tuple(
+        _specification(settings, region, server, tuple(peer for peer in peers if peer.name != server.name)) for region, server in everyone
+    )
 
 
 def _specification(settings: Settings, region: Region, server: Server, peers: tuple[Peer, ...]) -> HostSpecification:
@@ -49,7 +51,9 @@ def _specification(settings: Settings, region: Region, server: Server, peers: tu
         rules=rules_of(settings, region, server.role),
         application=_application(settings, region, size.cores) if server.role in ("app", "kubernetes-worker") else None,
         postgresql=_postgresql(settings, region, server) if database else None,
-        pgbouncer=PgbouncerService(**region.database.pooler.model_dump(exclude={"enabled"})) if database and region.database.pooler.enabled else None,
+        pgbouncer=PgbouncerService(**region.database.pooler.model_dump(exclude={"enabled"}))
+        if database and region.database.pooler.enabled
+        else None,
         redis=_redis(settings, region, server) if redis else None,
         monitoring=_monitoring(region) if server.role == "monitoring" else None,
         backup=_backup(settings) if database and settings.backup.enabled else None,

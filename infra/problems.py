@@ -1,6 +1,7 @@
 """Problems of a stack's settings, collected and told all at once."""
 
 import difflib
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -31,11 +32,23 @@ class SettingsError(pulumi.RunError):
 
 def shown(value: object) -> str:
     """A value as a person wrote it, cut to a line."""
-    text = f"'{value}'" if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}…"
+    if value is None:
+        return "nothing"
+    text = f"'{value}'" if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    return printable(text if len(text) <= 80 else f"{text[:77]}…")
+
+
+def printable(text: str) -> str:
+    """`text` with everything that no terminal can show written as an escape."""
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii") for letter in text)
 
 
 def meant(word: str, known: Iterable[str]) -> str:
     """A question after the nearest of `known`, or an empty text."""
-    near = difflib.get_close_matches(word, list(known), n=1)
-    return f"did you mean '{near[0]}'?" if near else ""
+    near = nearest(word, known)
+    return f"did you mean '{near}'?" if near else ""
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """The one of `known` that `word` most likely stands for, or an empty text."""
+    return next(iter(difflib.get_close_matches(word, list(known), n=1)), "")
