@@ -33,9 +33,12 @@ def network_key(region: Region) -> str:
 def _foundations(settings: Settings) -> dict[str, Foundation]:
     """The networks and SSH keys that the regions share, by region name. A region without servers gets none."""
     served = [region for region in settings.regions if has_servers(region)]
+    labels: dict[str, pulumi.Input[str]] = {"app": settings.name, "managed-by": "rungway"}
     keys: dict[str, SshKeys] = {}
     for provider in dict.fromkeys(region.provider for region in served):
-        keys[provider] = SshKeys(f"ssh-keys-{provider}", {"provider": provider, "public_keys": list(settings.ssh_public_keys)})
+        keys[provider] = SshKeys(
+            f"ssh-keys-{provider}", {"provider": provider, "public_keys": list(settings.ssh_public_keys), "labels": labels}
+        )
     networks: dict[tuple[str, str], PrivateNetwork] = {}
     for provider, key in dict.fromkeys((region.provider, network_key(region)) for region in served):
         members = [region for region in served if (region.provider, network_key(region)) == (provider, key)]
@@ -46,7 +49,7 @@ def _foundations(settings: Settings) -> dict[str, Foundation]:
                 "cidr": settings.network.cidr,
                 "network_zone": key,
                 "subnets": [{"name": region.name, "location": region.location, "cidr": region.cidr} for region in members],
-                "labels": {"app": settings.name, "managed-by": "rungway"},
+                "labels": labels,
             },
         )
     return {region.name: Foundation(networks[region.provider, network_key(region)], keys[region.provider]) for region in served}

@@ -1,5 +1,6 @@
 """docs/Pulumi.reference.yaml is example, documentation and test at once."""
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +43,8 @@ def test_a_key_that_the_reference_lacks_is_seen() -> None:
 
 def test_every_top_level_key_has_a_comment_above_it() -> None:
     lines = REFERENCE.read_text(encoding="utf-8").splitlines()
-    pairs = zip(lines, lines[1:], strict=False)
 
-    assert [line for above, line in pairs if line.startswith("  rungway:") and not above.strip().startswith("#")] == []
+    assert [line for above, line in pairwise(lines) if line.startswith("  rungway:") and not above.strip().startswith("#")] == []
 
 
 def test_the_reference_reads_without_an_error_and_leaves_nothing_to_set() -> None:
