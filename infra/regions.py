@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pulumi
-from hosts.bootstrap import bootstrap_user_data
 
 from components.app_vps import AppVPS
 from components.data_volume import DataVolume, DataVolumeArgs
@@ -20,6 +19,7 @@ from components.server import ServerArgs, ServerComponent
 from components.server_group import SPREAD_GROUP_SIZE, ServerGroup
 from components.ssh_keys import SshKeys
 from hosts.addresses import address
+from hosts.bootstrap import bootstrap_user_data
 from infra.catalog import kubernetes_version
 from infra.roles import Server, rules_of, servers_of
 from infra.settings import Region, Settings
