@@ -30,6 +30,10 @@ class SettingsError(pulumi.RunError):
         super().__init__("\n".join([f"{source}: {count} in the settings:", *(f"  - {problem}" for problem in self.problems)]))
 
 
+_NEAR_ENOUGH = 0.6
+"""Similarity from which a word is taken for a slip of another (the default of difflib.get_close_matches)."""
+
+
 def shown(value: object) -> str:
     """A value as a person wrote it, cut to a line."""
     if value is None:
@@ -51,4 +55,7 @@ def meant(word: str, known: Iterable[str]) -> str:
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """The one of `known` that `word` most likely stands for, or an empty text."""
-    return next(iter(difflib.get_close_matches(word, list(known), n=1)), "")
+    # Not difflib.get_close_matches, which takes the last of the alphabet among equals.
+    ratios = {item: difflib.SequenceMatcher(None, item, word).ratio() for item in known}
+    best = max(ratios, key=ratios.__getitem__, default="")
+    return best if ratios.get(best, 0) >= _NEAR_ENOUGH else ""

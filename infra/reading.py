@@ -1,19 +1,22 @@
 """Turns a stack's config into `Settings`: the only reader of stack config.
 
 Every problem is collected before any is raised: unknown keys, wrong types, values out of bounds, and (in `infra.rules`) what does not fit
-together.
+together. A value with a problem is put aside as `UNREADABLE`, so that the rules can still be asked about all others.
 """
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Literal, cast, get_args, get_origin
 
-from pydantic import ValidationError
+from annotated_types import Ge, Le
+from pydantic import TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
 
 from hosts.addresses import AddressError, region_cidrs
-from infra.problems import Problem, SettingsError, meant, shown
-from infra.rules import broken_rules
+from infra.problems import Problem, SettingsError, meant, nearest, printable, shown
+from infra.rules import broken_rules, private_network
 from infra.settings import (
     AnalyticsSettings,
     ApplicationSettings,
@@ -32,6 +35,8 @@ from infra.settings import (
     Settings,
     TargetSettings,
 )
+from infra.stack_file import ENCRYPTED
+from infra.unreadable import UNREADABLE
 
 NAMESPACE = "rungway:"
 
@@ -109,13 +114,17 @@ _ADMINS = Unset(
     '["192.0.2.1/32"]',
     "pulumi config set --path 'rungway:admin_cidrs[0]' 198.51.100.7/32",
 )
+_ENCRYPTED = (json.dumps(ENCRYPTED), json.dumps([ENCRYPTED]))
+
+_USER_VALUES = (_DOMAIN, _ACCOUNT, _ZONE, _SSH_KEYS, _ADMINS)
 
 
 def read_settings(config: Mapping[str, str], *, source: str, require_user_values: bool) -> tuple[Settings, list[Unset]]:
     """The settings that a stack's config describes, and what its user has still to set.
 
     `config` is what the engine gives a program: full keys, texts, objects and lists as JSON. Keys of other namespaces are left alone.
-    `source` names the stack in errors. What is unset is filled with its placeholder, unless `require_user_values`.
+    `source` names the stack in errors. What is unset is filled with its placeholder, unless `require_user_values`; so is what is encrypted,
+    which only the engine can read.
 
     Raises:
         SettingsError: anything is wrong, or unset while it is required. It lists all of it.
@@ -125,12 +134,14 @@ def read_settings(config: Mapping[str, str], *, source: str, require_user_values
     unset = _unset(raw)
     if require_user_values:
         problems += [Problem(item.path, "nothing", item.description, f"run: {item.command}") for item in unset]
-    raw |= {item.path.removeprefix(NAMESPACE): _parsed(item.placeholder) for item in unset}
+    for item in _USER_VALUES:
+        key = item.path.removeprefix(NAMESPACE)
+        if item in unset or json.dumps(raw.get(key), default=repr) in _ENCRYPTED:
+            raw[key] = _parsed(item.placeholder)
     settings = _settings(raw, problems)
-    if settings is not None:
-        problems += broken_rules(settings)
-    if problems or settings is None:
-        raise SettingsError(source, problems)
+    problems += broken_rules(settings)
+    if problems:
+        raise SettingsError(source, [_where_it_is_said(problem, raw) for problem in problems])
     return settings, unset
 
 
@@ -142,169 +153,241 @@ def _raw_values(config: Mapping[str, str], problems: list[Problem]) -> dict[str,
             continue
         key = full.removeprefix(NAMESPACE)
         if key not in KEYS:
-            problems.append(Problem(full, "an unknown key", ", ".join(sorted(KEYS)), meant(key, KEYS)))
+            problems.append(Problem(printable(full), "an unknown key", ", ".join(sorted(KEYS)), meant(key, KEYS)))
+            if (near := nearest(key, KEYS)) and not _is_given(config.get(f"{NAMESPACE}{near}")):
+                raw.setdefault(near, UNREADABLE)
             continue
         value = text if key in TEXTS else _parsed(text)
         kind: type = str if key in TEXTS else list if key in LISTS else dict
-        if value in ("", [], {}, None):
+        if not _is_given(value):
             continue
         if isinstance(value, kind):
             raw[key] = value
         else:
+            raw[key] = UNREADABLE
             problems.append(Problem(full, shown(value), "a list" if kind is list else "a group of keys"))
     return raw
 
 
+def _is_given(value: Any) -> bool:
+    """Whether a value says anything: an empty one stands for the default."""
+    return value is UNREADABLE or value not in (None, "", [], {}, "[]", "{}")
+
+
 def _parsed(text: str) -> Any:
+    """A list or a group from its JSON; any other text as it is."""
     try:
-        return json.loads(text) if text[:1] in ("[", "{") else text
-    except ValueError:
+        value = json.loads(text) if text[:1] in ("[", "{") else text
+    except (ValueError, RecursionError):
         return text
+    return text if _is_deeper(value, _DEEPEST) else value
+
+
+_DEEPEST = 10
+"""Groups within groups that a value may have; the settings need five."""
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return levels < 0 or any(_is_deeper(item, levels - 1) for item in items)
 
 
 def _unset(raw: Mapping[str, Any]) -> list[Unset]:
     edge = raw.get("edge", {})
     fronted = not isinstance(edge, dict) or edge.get("enabled", True) is not False
     missing = [item for item in (_DOMAIN, _ACCOUNT, _ZONE) if fronted and item.path.removeprefix(NAMESPACE) not in raw]
+    if not _has_servers(raw):
+        return missing
     if "ssh_public_keys" not in raw and "existing_ssh_keys" not in raw:
         missing.append(_SSH_KEYS)
     if "admin_cidrs" not in raw:
         missing.append(_ADMINS)
-    return missing if _has_servers(raw) else [item for item in missing if item not in (_SSH_KEYS, _ADMINS)]
+    return missing
 
 
 def _has_servers(raw: Mapping[str, Any]) -> bool:
     """Whether any region might have a server: without one nobody needs a key or an administrators' network."""
-    places = [raw, *(region for region in raw.get("regions", []) if isinstance(region, dict))]
+    regions = raw.get("regions", [])
+    places = [raw, *(region for region in (regions if isinstance(regions, list) else []) if isinstance(region, dict))]
     counts = [place.get(section, {}) for place in places for section in REGION_SECTIONS]
     return any(isinstance(section, dict) and any(section.get(key) for key in ("servers", "nodes", "enabled")) for section in counts)
 
 
-def _settings(raw: dict[str, Any], problems: list[Problem]) -> Settings | None:
-    before = len(problems)
+def _settings(raw: dict[str, Any], problems: list[Problem]) -> Settings:
+    """The settings, with `UNREADABLE` for whatever was told as a problem."""
     values: dict[str, Any] = {key: raw.get(key, default) for key, default in TEXTS.items() if key != "provider"}
-    values |= {key: tuple(raw.get(key, ())) for key in LISTS if key != "regions"}
+    values |= {key: raw.get(key, []) for key in LISTS if key != "regions"}
+    values = {key: _field(Settings, key, value, f"{NAMESPACE}{key}", problems) for key, value in values.items()}
     for key, model in STACK_SECTIONS.items():
-        values[key] = _validated(model, raw.get(key, {}), f"{NAMESPACE}{key}", problems)
+        values[key] = _section(model, raw.get(key, {}), f"{NAMESPACE}{key}", problems)
     shared = {key: raw.get(key, {}) for key in REGION_SECTIONS}
     for key, model in REGION_SECTIONS.items():
-        _validated(model, shared[key], f"{NAMESPACE}{key}", problems)
+        _section(model, shared[key], f"{NAMESPACE}{key}", problems)
+    provider = _field(Region, "provider", raw.get("provider", TEXTS["provider"]), f"{NAMESPACE}provider", problems)
     if "regions" not in raw:
         problems.append(Problem(f"{NAMESPACE}regions", "no region", "a list of at least one region with name and location"))
-    values["regions"] = tuple(_regions(raw, shared, values["network"], problems))
-    if len(problems) > before:
-        # Texts are still to be checked, so that one run names everything; the sections then stand for themselves.
-        _text_problems(values, problems)
-        return None
-    try:
-        return Settings(**values)
-    except ValidationError as error:
-        problems += _problems_of(error, NAMESPACE.rstrip(":"), ":")
-        return None
+    listed = raw.get("regions", UNREADABLE)
+    values["regions"] = listed if listed is UNREADABLE else tuple(_regions(listed, shared, provider, values["network"], problems))
+    return Settings.model_construct(**values)
 
 
-def _text_problems(values: Mapping[str, Any], problems: list[Problem]) -> None:
-    try:
-        Settings.model_validate({**values, "regions": (), **{key: model() for key, model in STACK_SECTIONS.items()}})
-    except ValidationError as error:
-        problems += _problems_of(error, NAMESPACE.rstrip(":"), ":")
-
-
-def _regions(raw: Mapping[str, Any], shared: Mapping[str, Any], network: Any, problems: list[Problem]) -> list[Region]:
+def _regions(listed: list[Any], shared: Mapping[str, Any], provider: Any, network: Any, problems: list[Problem]) -> Iterator[Any]:
     """The regions, each with its sections resolved: a region's own keys over the shared ones."""
-    found: list[Region] = []
-    listed = raw.get("regions", [])
     for index, region in enumerate(listed):
         path = f"{NAMESPACE}regions[{index}]"
         if not isinstance(region, dict):
-            problems.append(
-                Problem(path, shown(region), "a group of keys: name, location, and where they differ provider, cidr and sections")
-            )
+            allowed = "a group of keys: name, location, and where they differ provider, cidr and sections"
+            problems.append(Problem(path, shown(region), allowed))
+            yield UNREADABLE
             continue
-        sections: dict[str, Any] = {}
-        own: dict[str, Any] = {}
+        given = {key: value for key, value in region.items() if _is_given(value)}
+        values: dict[str, Any] = {}
         for key, model in REGION_SECTIONS.items():
-            override = region.get(key, {})
-            before = len(problems)
-            sections[key] = _validated(model, _merged(shared[key], override), f"{path}.{key}", problems)
-            # A mistake in the shared section was told at its own place already.
-            problems[before:] = [item for item in problems[before:] if _is_in(item.path.removeprefix(f"{path}.{key}"), override)]
-        own["cidr"] = region.get("cidr") or _nth_cidr(network, index, len(listed), path, problems)
-        values = {"provider": raw.get("provider", TEXTS["provider"]), **region, **own, **sections}
-        if all(section is not None for section in sections.values()):
-            built = _validated(Region, values, path, problems)
-            found += [built] if isinstance(built, Region) else []
-        else:
-            unknown = [key for key in region if key not in Region.model_fields]
-            problems += [_unknown(f"{path}.{key}", key, Region) for key in unknown]
-    return found
+            values[key] = _section(model, _merged(shared[key], given.pop(key, {})), f"{path}.{key}", problems)
+        values["provider"] = _field(Region, "provider", given.pop("provider", provider), f"{path}.provider", problems)
+        cidr = given.pop("cidr") if "cidr" in given else _nth_cidr(network, index, path, problems)
+        values["cidr"] = _field(Region, "cidr", cidr, f"{path}.cidr", problems)
+        for key in ("name", "location"):
+            if key in given:
+                values[key] = _field(Region, key, given.pop(key), f"{path}.{key}", problems)
+            else:
+                values[key] = UNREADABLE
+                problems.append(Problem(f"{path}.{key}", "nothing", "a value; it is required"))
+        problems += [_unknown(f"{path}.{key}", key, Region) for key in given]
+        yield Region.model_construct(**values)
 
 
-def _nth_cidr(network: Any, index: int, count: int, path: str, problems: list[Problem]) -> str:
-    if not isinstance(network, NetworkSettings):
-        return ""
+def _nth_cidr(network: Any, index: int, path: str, problems: list[Problem]) -> Any:
+    """The /16 that a region gets when it names no addresses; `UNREADABLE` while the network has a problem of its own."""
+    cidr = UNREADABLE if network is UNREADABLE else network.cidr
+    if cidr is UNREADABLE or private_network(cidr) is None:
+        return UNREADABLE
     try:
-        return region_cidrs(network.cidr, count)[index]
-    except (AddressError, ValueError):
-        problems.append(
-            Problem(
-                f"{path}.cidr",
-                "nothing",
-                f"a /20 or larger inside rungway:network.cidr ({network.cidr})",
-                "say it, or take a larger network",
-            )
-        )
-        return ""
+        return region_cidrs(cidr, index + 1)[index]
+    except AddressError:
+        allowed = f"a /20 or larger inside rungway:network.cidr ({cidr})"
+        problems.append(Problem(f"{path}.cidr", "nothing", allowed, "set it, or take a larger network"))
+        return UNREADABLE
 
 
 def _merged(shared: Any, override: Any) -> Any:
     """`override` over `shared`, group by group; lists and values are taken whole."""
+    if override is UNREADABLE or not _is_given(override):
+        return shared
     if isinstance(shared, dict) and isinstance(override, dict):
-        return {**shared, **{key: _merged(shared.get(key), value) for key, value in override.items()}}
+        return {**shared, **{key: _merged_key(shared, key, value) for key, value in override.items()}}
     return override
+
+
+def _merged_key(shared: Mapping[str, Any], key: str, value: Any) -> Any:
+    both_groups = isinstance(shared.get(key), dict) and isinstance(value, dict)
+    return _merged(shared[key], value) if both_groups else value
+
+
+_IN_A_REGION = re.compile(rf"{NAMESPACE}regions\[(\d+)\]\.({'|'.join(REGION_SECTIONS)})(.*)")
+
+
+def _where_it_is_said(problem: Problem, raw: Mapping[str, Any]) -> Problem:
+    """The problem at the place where a person wrote the value: in the region's own keys, or in the section that all regions share."""
+    found = _IN_A_REGION.fullmatch(problem.path)
+    if found is None:
+        return problem
+    override = raw["regions"][int(found[1])].get(found[2], {})
+    return problem if _is_in(found[3], override) else replace(problem, path=f"{NAMESPACE}{found[2]}{found[3]}")
 
 
 def _is_in(path: str, override: Any) -> bool:
     """Whether what `path` leads to is written in the region's own keys."""
-    for key in path.replace("[", ".[").split("."):
-        if not key:
-            continue
-        if isinstance(override, list):
+    if not _is_given(override):
+        return False
+    for key in re.findall(r"[^.\[]+", path):
+        if not isinstance(override, dict):
             return True
-        if not isinstance(override, dict) or key not in override:
-            return not isinstance(override, dict)
+        if key not in override:
+            return False
         override = override[key]
     return True
 
 
-def _validated(model: type[Section], values: Any, path: str, problems: list[Problem]) -> Any:
+def _section(model: type[Section], values: Any, path: str, problems: list[Problem]) -> Any:
+    """The section, with `UNREADABLE` for each value that has a problem."""
+    if values is UNREADABLE:
+        return UNREADABLE
     if not isinstance(values, dict):
         problems.append(Problem(path, shown(values), "a group of keys"))
-        return None
+        return UNREADABLE
     try:
         return model.model_validate(_tuples(values))
+    except ValidationError:
+        return _salvaged(model, values, path, problems)
+
+
+def _salvaged(model: type[Section], values: Mapping[str, Any], path: str, problems: list[Problem]) -> Section:
+    """What can be read of a section that has problems, key by key."""
+    fields: dict[str, Any] = {}
+    for key in values:
+        if key not in model.model_fields:
+            problems.append(_unknown(f"{path}.{printable(key)}", key, model))
+            if near := nearest(key, model.model_fields):
+                # What was meant is not the default, so no rule may take it for that.
+                fields[near] = UNREADABLE
+    for key, field in model.model_fields.items():
+        where, inner = f"{path}.{key}", _section_of(field)
+        if key not in values:
+            if field.is_required() and key not in fields:
+                problems.append(Problem(where, "nothing", "a value; it is required"))
+                fields[key] = UNREADABLE
+        elif inner is None:
+            fields[key] = _field(model, key, values[key], where, problems)
+        elif not _is_list(field):
+            fields[key] = _section(inner, values[key], where, problems)
+        elif isinstance(values[key], list):
+            fields[key] = tuple(_section(inner, item, f"{where}[{index}]", problems) for index, item in enumerate(values[key]))
+        else:
+            problems.append(Problem(where, shown(values[key]), "a list"))
+            fields[key] = UNREADABLE
+    return model.model_construct(**fields)
+
+
+def _field(model: type[Section], key: str, value: Any, path: str, problems: list[Problem]) -> Any:
+    """One value of a section, checked on its own; `UNREADABLE` when it has a problem."""
+    if value is UNREADABLE:
+        return UNREADABLE
+    field = model.model_fields[key]
+    kind: TypeAdapter[Any] = TypeAdapter(cast("Any", Annotated[field.annotation, field]))
+    try:
+        return kind.validate_python(_tuples(value), strict=True)
     except ValidationError as error:
-        problems += _problems_of(error, path, ".", model)
-        return None
+        problems += [_problem(item, path, field) for item in error.errors(include_url=False)]
+        return UNREADABLE
+
+
+def _section_of(field: FieldInfo) -> type[Section] | None:
+    """The section that a field holds one or several of."""
+    candidates = (field.annotation, *get_args(field.annotation))
+    return next((kind for kind in candidates if isinstance(kind, type) and issubclass(kind, Section)), None)
+
+
+def _is_list(field: FieldInfo) -> bool:
+    return get_origin(field.annotation) is tuple
 
 
 def _tuples(value: Any) -> Any:
     """Lists as tuples, for settings can't change after they were read."""
     if isinstance(value, dict):
         return {key: _tuples(item) for key, item in value.items()}
-    return tuple(_tuples(item) for item in value) if isinstance(value, list | tuple) else value
+    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
 
 
 _KINDS = {
     "int_type": "a whole number",
     "int_from_float": "a whole number",
     "float_type": "a number",
+    "finite_number": "a finite number",
     "string_type": "a text",
+    "string_unicode": "a text in Unicode",
     "bool_type": "true or false",
     "tuple_type": "a list",
-    "model_type": "a group of keys",
-    "model_attributes_type": "a group of keys",
-    "finite_number": "a finite number",
 }
 
 _PATTERNS = {
@@ -313,46 +396,32 @@ _PATTERNS = {
 }
 
 
-def _problems_of(error: ValidationError, path: str, separator: str, model: type[Section] = Settings) -> list[Problem]:
-    problems = []
-    for item in error.errors(include_url=False):
-        where = path
-        for part in item["loc"]:
-            where += f"[{part}]" if isinstance(part, int) else f"{separator if where == path else '.'}{part}"
-        kind, context, found = item["type"], item.get("ctx", {}), shown(item["input"])
-        if kind == "missing":
-            problems.append(Problem(where, "nothing", "a value; it is required"))
-        elif kind == "extra_forbidden":
-            problems.append(_unknown(where, str(item["loc"][-1]), _model_at(model, item["loc"][:-1])))
-        elif kind == "literal_error":
-            problems.append(
-                Problem(where, found, str(context["expected"]).replace("'", "").replace(" or ", ", "), _near(item["input"], context))
-            )
-        elif kind == "string_pattern_mismatch":
-            problems.append(Problem(where, found, _PATTERNS[context["pattern"]]))
-        elif kind in ("greater_than_equal", "less_than_equal"):
-            bound = f"at least {context['ge']}" if "ge" in context else f"at most {context['le']}"
-            problems.append(Problem(where, found, bound))
-        else:
-            problems.append(Problem(where, found, _KINDS.get(kind, item["msg"])))
-    return problems
+def _problem(item: Any, path: str, field: FieldInfo) -> Problem:
+    """What the model found wrong with a value, in words."""
+    where = path + "".join(f"[{part}]" for part in item["loc"])
+    kind, found = item["type"], shown(item["input"])
+    if kind == "literal_error":
+        choices = [str(choice) for choice in _choices(field)]
+        near = meant(item["input"], choices) if isinstance(item["input"], str) else ""
+        return Problem(where, found, ", ".join(choice or "''" for choice in choices), near)
+    if kind == "string_pattern_mismatch":
+        return Problem(where, found, _PATTERNS[item["ctx"]["pattern"]])
+    if kind in ("greater_than_equal", "less_than_equal"):
+        return Problem(where, found, _bounds(field))
+    return Problem(where, found, _KINDS[kind])
 
 
-def _near(value: Any, context: Mapping[str, Any]) -> str:
-    allowed = str(context["expected"]).replace("'", "").replace(" or ", ", ").split(", ")
-    # YAML reads 1.2 as a number.
-    return f'write it in quotes: "{value}"' if str(value) in allowed else meant(str(value), allowed)
+def _choices(field: FieldInfo) -> tuple[Any, ...]:
+    """The values that a field of fixed choices, or a list of them, allows."""
+    inner = next((kind for kind in get_args(field.annotation) if get_origin(kind) is Literal), field.annotation)
+    return get_args(inner)
+
+
+def _bounds(field: FieldInfo) -> str:
+    least = next((item.ge for item in field.metadata if isinstance(item, Ge)), None)
+    most = next((item.le for item in field.metadata if isinstance(item, Le)), None)
+    return f"{least} or more" if most is None else f"{least} to {most}"
 
 
 def _unknown(path: str, key: str, model: type[Section]) -> Problem:
     return Problem(path, "an unknown key", ", ".join(model.model_fields), meant(key, model.model_fields))
-
-
-def _model_at(model: type[Section], location: tuple[int | str, ...]) -> type[Section]:
-    """The section that a location in `model` leads to."""
-    for part in location:
-        if isinstance(part, str) and part in model.model_fields:
-            annotation = model.model_fields[part].annotation
-            candidates = [annotation, *getattr(annotation, "__args__", ())]
-            model = next((kind for kind in candidates if isinstance(kind, type) and issubclass(kind, Section)), model)
-    return model

@@ -26,10 +26,12 @@ KUBERNETES_CIDRS = ("10.42.0.0/16", "10.43.0.0/16")
 """Pods and services of k3s (docs.k3s.io, server flags --cluster-cidr and --service-cidr)."""
 
 _PRIVATE = [ipaddress.IPv4Network(cidr) for cidr in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")]
+_NETWORK = re.compile(r"[^/]+/[0-9]{1,3}")
 _HOSTNAME = re.compile(r"(?=.{1,253}\Z)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
 _IDENTIFIER = re.compile(r"[0-9a-f]{32}")
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _ORIGIN = re.compile(r"https?://[^/\s]+")
+_BALANCER_NODES = re.compile(r"[1-9][0-9]?|100")
 _KEY_TYPES = ("ssh-ed25519", "ssh-rsa", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "sk-ssh-ed25519@openssh.com")
 _WIDEST_ADMIN_PREFIX = {4: 8, 6: 16}
 _THRESHOLDS = ("cpu", "memory", "response_p95", "connections", "error_rate")
@@ -71,7 +73,7 @@ def broken_rules(settings: Settings) -> list[Problem]:
 
 def _domain(settings: Settings) -> Iterator[Problem]:
     domain = settings.domain
-    if not settings.edge.enabled or _HOSTNAME.fullmatch(domain):
+    if not settings.edge.enabled or _matches(_HOSTNAME, domain):
         return
     punycode = _punycode(domain)
     if domain.isascii() or not punycode:
@@ -86,12 +88,12 @@ def _punycode(domain: str) -> str:
         found = domain.lower().encode("idna").decode("ascii")
     except UnicodeError:
         return ""
-    return found if _HOSTNAME.fullmatch(found) else ""
+    return found if _matches(_HOSTNAME, found) else ""
 
 
 def _cloudflare_id(settings: Settings, key: str) -> Iterator[Problem]:
     value = getattr(settings, key)
-    if settings.edge.enabled and not _IDENTIFIER.fullmatch(value):
+    if settings.edge.enabled and not _matches(_IDENTIFIER, value):
         yield Problem(f"rungway:{key}", shown(value), "32 hexadecimal digits in lower case")
 
 
@@ -232,7 +234,7 @@ def _balancer_type(region: Region, path: str) -> Iterator[Problem]:
     if types and balancer.type not in types:
         allowed = f"at {region.provider}: {', '.join(types)}"
         yield Problem(f"{path}.load_balancer.type", shown(balancer.type), allowed, meant(balancer.type, types))
-    if not types and not re.fullmatch(r"[1-9][0-9]?|100", balancer.type):
+    if not types and not _matches(_BALANCER_NODES, balancer.type):
         allowed = f"at {region.provider}: the number of load balancer nodes, '1' to '100'"
         yield Problem(f"{path}.load_balancer.type", shown(balancer.type), allowed)
 
@@ -328,7 +330,7 @@ def _hostnames(settings: Settings) -> Iterator[Problem]:
             names.append((f"rungway:edge.buckets[{index}].subdomain", bucket.subdomain))
     for number, (path, name) in enumerate(names):
         is_site_at_top = name == "@" and path == "rungway:edge.static_site.subdomain"
-        if not _LABEL.fullmatch(name) and not is_site_at_top:
+        if not _matches(_LABEL, name) and not is_site_at_top:
             yield Problem(path, shown(name), "a host name without the domain: lower-case letters, digits and hyphens")
             continue
         for other_path, other in names[:number]:
@@ -345,7 +347,7 @@ def _buckets(settings: Settings) -> Iterator[Problem]:
             yield Problem(f"{path}.subdomain", shown(bucket.subdomain), "nothing while access is private")
         for number, rule in enumerate(bucket.cors):
             for place, origin in enumerate(rule.origins):
-                if origin != "{site}" and not _ORIGIN.fullmatch(origin):
+                if origin != "{site}" and not _matches(_ORIGIN, origin):
                     where = f"{path}.cors[{number}].origins[{place}]"
                     yield Problem(where, shown(origin), "an origin such as https://www.example.com, or {site}")
         if len(f"{settings.name}-{bucket.name}") > 63:
@@ -398,6 +400,11 @@ def _users(settings: Settings) -> Iterator[Problem]:
         yield Problem("rungway:targets.users_min", str(targets.users_min), f"users_max ({targets.users_max}) or fewer")
 
 
+def _matches(pattern: re.Pattern[str], text: str) -> bool:
+    """Whether the whole text is of the pattern. The format string lets a text that could not be read refuse."""
+    return pattern.fullmatch(f"{text}") is not None
+
+
 def _once(name: str, before: Iterable[str], path: str) -> Iterator[Problem]:
     if name in [other for other in before if other is not UNREADABLE]:
         yield Problem(path, shown(name), "each name only once")
@@ -408,8 +415,9 @@ def _store(region: Region, key: str) -> DatabaseSettings | RedisSettings:
 
 
 def _parsed_network(cidr: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
+    """The network that a text names as address/prefix; Python also takes address/netmask, which the providers do not."""
     try:
-        return ipaddress.ip_network(cidr) if "/" in cidr else None
+        return ipaddress.ip_network(cidr) if _matches(_NETWORK, cidr) else None
     except ValueError:
         return None
 

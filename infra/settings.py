@@ -19,7 +19,7 @@ ResourceName = Annotated[str, Field(pattern=r"^[a-z]([a-z0-9-]{0,30}[a-z0-9])?$"
 class Section(BaseModel):
     """A group of settings. Unknown keys are errors and nothing can be changed after it was read."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class ApplicationSettings(Section):
