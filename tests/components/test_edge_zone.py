@@ -89,6 +89,16 @@ def test_what_it_was_told() -> None:
     }
 
 
+def test_hsts_that_is_off_holds_for_no_subdomain() -> None:
+    header = zones(hsts_include_subdomains=True).inputs("ZoneSetting", "zone-security-header")["value"]["strict_transport_security"]
+    assert (header["enabled"], header["include_subdomains"]) == (False, False)
+
+
+def test_a_zone_without_cache_rules_has_no_set_of_them() -> None:
+    assert zones(cache_rules=[]).urns == zones().urns
+    assert not [resource for resource in zones().resources if resource.type.endswith(":Ruleset")]
+
+
 def test_cache_rules_keep_objects_and_not_errors() -> None:
     def rules() -> Any:
         return [

@@ -84,6 +84,36 @@ def test_inputs() -> None:
     ]
 
 
+class _Cloudflare(pulumi.runtime.Mocks):
+    """Gives every resource an id that shows which it is."""
+
+    def __init__(self) -> None:
+        self.made: dict[str, Any] = {}
+
+    def new_resource(self, args: pulumi.runtime.MockResourceArgs) -> tuple[str | None, dict[Any, Any]]:
+        self.made[f"{args.typ}::{args.name}"] = args.inputs
+        return f"id of {args.name}", args.inputs
+
+    def call(self, args: pulumi.runtime.MockCallArgs) -> tuple[dict[Any, Any], list[tuple[str, str]] | None]:
+        return {}, None
+
+
+def test_regions_keep_their_order_and_the_last_is_used_when_none_is_healthy() -> None:
+    mocks = _Cloudflare()
+
+    @pulumi.runtime.test  # type: ignore[untyped-decorator]
+    def created() -> Any:
+        return GlobalLoadBalancer("api", args()).hostname
+
+    pulumi.runtime.set_mocks(mocks)
+    created()
+
+    balancer = mocks.made["cloudflare:index/loadBalancer:LoadBalancer::api"]
+    assert balancer["defaultPools"] == ["id of api-pool-eu", "id of api-pool-us"]
+    assert balancer["fallbackPool"] == "id of api-pool-us"
+    assert mocks.made["cloudflare:index/loadBalancerPool:LoadBalancerPool::api-pool-us"]["monitor"] == "id of api-monitor"
+
+
 def test_without_steering_the_first_healthy_region_serves() -> None:
     built = balancers()
     assert built.inputs("LoadBalancer", "api")["steeringPolicy"] == "off"

@@ -119,6 +119,14 @@ def test_the_inputs_of_a_public_bucket() -> None:
     ]
 
 
+@pytest.mark.parametrize(("given", "seconds"), [({}, 3600), ({"max_age_seconds": 0}, 0)])
+def test_a_browser_asks_again_after_an_hour_unless_told_otherwise(given: dict[str, int], seconds: int) -> None:
+    built = buckets(images={"cors": [{"origins": ["*"], "methods": ["GET"], **given}]})
+    assert built.inputs("R2BucketCors", "bucket-images-cors")["rules"] == [
+        {"allowed": {"origins": ["*"], "methods": ["GET"]}, "maxAgeSeconds": seconds}
+    ]
+
+
 @pytest.mark.parametrize(
     ("token", "groups"),
     [
@@ -176,12 +184,18 @@ def test_the_secret_access_key_is_the_digest_of_the_token() -> None:
     @pulumi.runtime.test  # type: ignore[untyped-decorator]
     def created() -> Any:
         bucket = R2Bucket("bucket-images", PUBLIC)  # type: ignore[arg-type]
-        keys = pulumi.Output.all(bucket.access_key_id, bucket.secret_access_key)
-        return keys.apply(lambda known: found.update(id=known[0], secret=known[1]))
+        secrecy: list[Any] = [key.is_secret() for key in (bucket.access_key_id, bucket.secret_access_key)]
+        keys = pulumi.Output.all(bucket.access_key_id, bucket.secret_access_key, *secrecy)
+        return keys.apply(lambda known: found.update(zip(("id", "secret", "id is secret", "secret is secret"), known, strict=True)))
 
     pulumi.runtime.set_mocks(_Cloudflare())
     created()
-    assert found == {"id": "bucket-images-token-id", "secret": hashlib.sha256(b"token value").hexdigest()}
+    assert found == {
+        "id": "bucket-images-token-id",
+        "secret": hashlib.sha256(b"token value").hexdigest(),
+        "id is secret": False,
+        "secret is secret": True,
+    }
 
 
 def test_the_zone_takes_the_bucket_s_cache_rule() -> None:
