@@ -1,20 +1,14 @@
-"""A diff as text for people: data at risk first, then what happens to each resource, then money.
+"""A diff as text for people: data at risk first, then what happens to each resource, then money."""
 
-The same diff gives the same text, byte for byte, wherever it is not a terminal: 100 columns wide and without colour.
-"""
-
-import io
-import sys
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
 
 from rich.cells import cell_len
-from rich.console import Console
 from rich.text import Text
 
 from rungway.cost import money_text, to_cents
-from rungway.model import Action, Change, Diff, Finding, Level, Money
-from rungway.tree import PIPED_WIDTH
+from rungway.model import Action, Change, Diff, Finding, Money
+from rungway.text import FINDINGS, rendered
 
 _ACTIONS = (
     (Action.REPLACE, "Replaced", "±", "bold red"),
@@ -24,39 +18,12 @@ _ACTIONS = (
 )
 """What is shown, the gravest first, with its mark. What stays the same is counted."""
 
-_LEVELS = (
-    (Level.ERROR, "Errors", "bold red"),
-    (Level.NOT_BUILT, "Not built yet", "bold magenta"),
-    (Level.TO_SET, "To be set", "bold yellow"),
-    (Level.WARNING, "Warnings", "bold yellow"),
-    (Level.NOTE, "Notes", "bold blue"),
-)
-
 _AT_RISK = frozenset({"data_at_risk", "allowed_urn_unknown", "protect_removed"})
 
 
 def diff_text(diff: Diff, *, terminal: bool | None = None, width: int | None = None) -> str:
-    """The diff as lines of text, ending with a newline.
-
-    `terminal` allows colour and the terminal's own width (None: whether standard output is one); NO_COLOR turns colour off again.
-    `width` in columns overrides both widths.
-    """
-    if terminal is None:
-        terminal = sys.stdout.isatty()
-    buffer = io.StringIO()
-    console = Console(
-        file=buffer,
-        force_terminal=terminal,
-        width=width if width is not None else None if terminal else PIPED_WIDTH,
-        highlight=False,
-        markup=False,
-        emoji=False,
-        soft_wrap=True,
-        legacy_windows=False,
-    )
-    for line in _lines(diff, console.width):
-        console.print(line)
-    return buffer.getvalue()
+    """The diff as text; `terminal` and `width` as in `rungway.text.rendered`."""
+    return rendered(lambda columns: _lines(diff, columns), terminal, width)
 
 
 def _lines(diff: Diff, width: int) -> Iterator[Text]:
@@ -67,7 +34,7 @@ def _lines(diff: Diff, width: int) -> Iterator[Text]:
         yield from _group(title, mark, style, [change for change in diff.changes if change.action is action], width)
     yield from _moved([change for change in diff.changes if change.moved_from and change.action is Action.SAME], width)
     yield from _money(diff, width)
-    for level, title, style in _LEVELS:
+    for level, title, style in FINDINGS:
         yield from _findings(title, style, [f for f in diff.findings if f.level is level and f.code not in _AT_RISK], width)
 
 

@@ -1,22 +1,14 @@
-"""A plan as text for people: the resources by component, then money, budgets and what needs attention.
+"""A plan as text for people: the resources by component, then money, budgets and what needs attention."""
 
-The same plan gives the same text, byte for byte, wherever it is not a terminal: 100 columns wide and without colour.
-"""
-
-import io
-import sys
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
 
 from rich.cells import cell_len, set_cell_size
-from rich.console import Console
 from rich.text import Text
 
 from rungway.cost import to_cents
 from rungway.model import SECRET, UNKNOWN, Finding, HostBudget, Level, Money, Plan, Resource
-
-PIPED_WIDTH = 100
-"""Columns when the output is no terminal."""
+from rungway.text import FINDINGS, rendered
 
 _TELLING_INPUTS = (
     "serverType",
@@ -36,37 +28,10 @@ _TELLING_INPUTS = (
 
 _PROVIDER_NAMES = {"hcloud": "hetzner"}
 
-_SECTIONS = (
-    (Level.ERROR, "Errors", "bold red"),
-    (Level.NOT_BUILT, "Not built yet", "bold magenta"),
-    (Level.TO_SET, "To be set", "bold yellow"),
-    (Level.WARNING, "Warnings", "bold yellow"),
-    (Level.NOTE, "Notes", "bold blue"),
-)
-
 
 def plan_text(plan: Plan, *, terminal: bool | None = None, width: int | None = None) -> str:
-    """The plan as lines of text, ending with a newline.
-
-    `terminal` allows colour and the terminal's own width (None: whether standard output is one); NO_COLOR turns colour off again.
-    `width` in columns overrides both widths.
-    """
-    if terminal is None:
-        terminal = sys.stdout.isatty()
-    buffer = io.StringIO()
-    console = Console(
-        file=buffer,
-        force_terminal=terminal,
-        width=width if width is not None else None if terminal else PIPED_WIDTH,
-        highlight=False,
-        markup=False,
-        emoji=False,
-        soft_wrap=True,
-        legacy_windows=False,
-    )
-    for line in _PlanText(plan, console.width).lines():
-        console.print(line)
-    return buffer.getvalue()
+    """The plan as text; `terminal` and `width` as in `rungway.text.rendered`."""
+    return rendered(lambda columns: _PlanText(plan, columns).lines(), terminal, width)
 
 
 class _PlanText:
@@ -86,7 +51,7 @@ class _PlanText:
         yield from self._tree(None, "")
         yield from self._money()
         yield from self._budgets()
-        for level, title, style in _SECTIONS:
+        for level, title, style in FINDINGS:
             yield from self._findings(title, style, [finding for finding in self._plan.findings if finding.level is level])
 
     def _heading(self) -> Text:
