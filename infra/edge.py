@@ -50,7 +50,7 @@ def build_edge(settings: Settings, regions: list[BuiltRegion]) -> dict[str, Any]
             ],
         },
     )
-    return {name: _described(bucket, settings) for name, bucket in buckets.items()}
+    return {name: _described(bucket) for name, bucket in buckets.items()}
 
 
 def site_hostname(settings: Settings) -> str:
@@ -90,8 +90,7 @@ def _bucket(settings: Settings, bucket: BucketSettings) -> R2Bucket:
     return R2Bucket(f"bucket-{bucket.name}", args)
 
 
-def _described(bucket: R2Bucket, settings: Settings) -> dict[str, Any]:
-    del settings
+def _described(bucket: R2Bucket) -> dict[str, Any]:
     return {
         "name": bucket.bucket_name,
         "endpoint": bucket.endpoint,
@@ -102,11 +101,12 @@ def _described(bucket: R2Bucket, settings: Settings) -> dict[str, Any]:
 
 def _api_name(settings: Settings, regions: list[BuiltRegion]) -> None:
     """The application's host name: one name for all regions' entries, or the global load balancer's."""
+    edge = settings.edge
     entries = [region for region in regions if region.entry_ipv4]
-    hostname = f"{settings.edge.api_subdomain}.{settings.domain}"
+    hostname = f"{edge.api_subdomain}.{settings.domain}"
     if not entries:
         return
-    if settings.edge.global_load_balancing:
+    if edge.global_load_balancing:
         GlobalLoadBalancer(
             "api",
             {
@@ -115,7 +115,7 @@ def _api_name(settings: Settings, regions: list[BuiltRegion]) -> None:
                 "hostname": hostname,
                 "health_check_path": settings.regions[0].app.health_check_path,
                 "pools": [_pool(entry) for entry in entries],
-                "steering": "dynamic_latency",
+                "steering": edge.steering,
             },
         )
         return

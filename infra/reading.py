@@ -354,9 +354,9 @@ def _field(model: type[Section], key: str, value: Any, path: str, problems: list
     if value is UNREADABLE:
         return UNREADABLE
     field = model.model_fields[key]
-    kind: TypeAdapter[Any] = TypeAdapter(cast("Any", Annotated[field.annotation, field]))
+    kind: TypeAdapter[Any] = TypeAdapter(cast("Any", Annotated[field.annotation, field]), config=Section.model_config)
     try:
-        return kind.validate_python(_tuples(value), strict=True)
+        return kind.validate_python(_tuples(value))
     except ValidationError as error:
         problems += [_problem(item, path, field) for item in error.errors(include_url=False)]
         return UNREADABLE

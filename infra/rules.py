@@ -318,6 +318,8 @@ def _thresholds(region: Region, name: str, path: str) -> Iterator[Problem]:
 def _tls(settings: Settings) -> Iterator[Problem]:
     if settings.edge.tls and not settings.edge.enabled:
         yield Problem("rungway:edge.tls", "true", "false while edge.enabled is false", "TLS needs a domain")
+    if settings.edge.enabled and not settings.edge.tls:
+        yield Problem("rungway:edge.tls", "false", "true while edge.enabled is true", "the zone's settings demand HTTPS of everybody")
 
 
 def _hostnames(settings: Settings) -> Iterator[Problem]:

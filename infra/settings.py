@@ -219,6 +219,11 @@ class EdgeSettings(Section):
     tls: bool = Field(True, description="Serve the application over TLS. Needs a domain.")
     cdn: bool = Field(False, description="Tiered cache and cache rules.")
     global_load_balancing: bool = Field(False, description="Cloudflare Load Balancing across regions, with health checks.")
+    steering: Literal["off", "proximity", "dynamic_latency"] = Field(
+        "off",
+        description="How global load balancing chooses a region. off: the first healthy one, in the order of the regions. proximity and "
+        "dynamic_latency: the nearest or the fastest one, which Cloudflare sells as an add-on (not in the prices here).",
+    )
     zone: ZoneSecuritySettings = Field(default_factory=lambda: ZoneSecuritySettings(), description="TLS mode, HSTS, minimum TLS version.")
     static_site: StaticSiteSettings = Field(default_factory=lambda: StaticSiteSettings(), description="The front end.")
     buckets: tuple[BucketSettings, ...] = Field((), description="R2 buckets.")

@@ -133,7 +133,15 @@ def test_output_into_a_closed_pipe_is_no_traceback() -> None:
 
 
 def test_ctrl_c_ends_with_130_and_one_word() -> None:
-    process = subprocess.Popen([*RUNGWAY, "check"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # A job that a shell started in the background ignores Ctrl-C, and so would its children.
+    process = subprocess.Popen(
+        [*RUNGWAY, "check"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     time.sleep(2.5)
     process.send_signal(signal.SIGINT)
     _, error = process.communicate(timeout=60)
