@@ -129,7 +129,8 @@ def test_output_into_a_closed_pipe_is_no_traceback() -> None:
     )
 
     assert done.stderr == ""
-    assert done.returncode in (0, 141)
+    # 141 is what a shell says of a program that the closed pipe ended; 1 is click's word for the same.
+    assert done.returncode in (0, 1, 141)
 
 
 def test_ctrl_c_ends_with_130_and_one_word() -> None:
