@@ -147,7 +147,7 @@ def firewall_rules(
     return rules
 
 
-STORE_PORTS = frozenset({"5432", "6432", "6379", "26379", "8008", "2379-2380"})
+STORE_PORTS = frozenset({2379, 2380, 5432, 6379, 6432, 8008, 26379})
 """Ports behind which data is: never reachable from a public network."""
 
 
@@ -155,5 +155,14 @@ def _refuse_public_stores(rules: Collection[Rule], private_cidrs: Collection[str
     """A second look at the result, whatever the table above has become."""
     for rule in rules:
         for source in rule.sources:
-            if rule.port in STORE_PORTS and source not in private_cidrs:
-                raise ReachabilityError(f"port {rule.port} ({rule.description}): found source {source}; allowed: private networks")
+            if _reaches_a_store(rule) and source not in private_cidrs:
+                port = rule.port or "of any number"
+                raise ReachabilityError(f"port {port} ({rule.description}): found source {source}; allowed: private networks")
+
+
+def _reaches_a_store(rule: Rule) -> bool:
+    """Whether a store's port is among those of the rule: a range that only contains it opens it just as well."""
+    if rule.protocol == "icmp":
+        return False
+    first, _, last = (rule.port or "1-65535").partition("-")
+    return any(int(first) <= port <= int(last or first) for port in STORE_PORTS)

@@ -150,6 +150,32 @@ def test_what_cannot_be_used_is_refused(changes: dict[str, Any], message: str) -
         _user_data(**changes)
 
 
+@pytest.mark.skipif(not shutil.which("cloud-init"), reason="needs cloud-init, which is no Python package")
+def test_cloud_init_accepts_the_user_data(tmp_path: Path) -> None:
+    path = tmp_path / "user-data"
+    path.write_text(_user_data(), encoding="ascii")
+
+    done = subprocess.run(["cloud-init", "schema", "--config-file", str(path)], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="needs systemd-analyze")
+def test_systemd_accepts_the_units_and_finds_no_cycle_at_boot(tmp_path: Path) -> None:
+    units = [path for path in _files() if path.startswith("/etc/systemd/system/")]
+    script = tmp_path / "find-data-volume"
+    for path, content in _files().items():
+        (tmp_path / Path(path).name).write_text(content.replace("/usr/local/sbin/find-data-volume", str(script)))
+    script.chmod(0o755)
+
+    command = ["systemd-analyze", "verify", "--man=no", *(str(tmp_path / Path(unit).name) for unit in units)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    # It also speaks of the machine's own units; ours are part of whatever concerns us.
+    assert (len(units), done.returncode) == (2, 0), done.stderr
+    assert not [line for line in done.stderr.splitlines() if "data-volume" in line or "srv-data" in line]
+
+
 class _Machine:
     """A directory that stands for /dev/disk/by-id, with files of 65 MiB as volumes, and the script that is let loose on it."""
 

@@ -206,6 +206,40 @@ def test_shared_buffers_are_a_quarter_of_what_postgresql_may_use_and_never_below
     assert shared_buffers_mb(_host("app", 2, application=_application(16), postgresql=_postgresql(100))) == 128
 
 
+@pytest.mark.parametrize(("memory_gb", "max_connections", "shared_buffers"), [(2, 50, 512), (4, 100, 1024), (8, 200, 2048)])
+def test_a_database_server_gets_the_shared_buffers_of_the_lean_plan_and_fits(
+    memory_gb: int, max_connections: int, shared_buffers: int
+) -> None:
+    """The plan's table says 512 MB, 1 GB and 2 GB for servers of 2, 4 and 8 GB."""
+    host = _host("database", memory_gb, postgresql=_postgresql(max_connections), backup=BACKUP)
+
+    assert shared_buffers_mb(host) == shared_buffers
+    assert memory_budget(host).used <= memory_gb * 1024
+
+
+@pytest.mark.parametrize(
+    ("memory_gb", "cores", "workers", "redis_mb", "max_connections"), [(2, 1, 1, 0, 50), (4, 2, 2, 256, 100), (8, 4, 4, 512, 200)]
+)
+@pytest.mark.parametrize("backup", [None, BACKUP], ids=["no-backup", "backup"])
+def test_the_lean_plans_single_servers_fit(
+    memory_gb: int, cores: int, workers: int, redis_mb: int, max_connections: int, backup: BackupService | None
+) -> None:
+    host = _host(
+        "app",
+        memory_gb,
+        cores=cores,
+        application=_application(workers),
+        redis=_redis(redis_mb) if redis_mb else None,
+        postgresql=_postgresql(max_connections),
+        backup=backup,
+    )
+
+    budget = memory_budget(host)
+    assert budget.used <= budget.available
+    # Beside the application PostgreSQL gets a quarter of what is left, which is less than the plan's quarter of the whole server.
+    assert 128 <= shared_buffers_mb(host) < memory_gb * 256
+
+
 def test_connections_without_a_pooler() -> None:
     host = _host("database", 4, postgresql=_postgresql(100, clients=60))
 
