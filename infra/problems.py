@@ -4,6 +4,7 @@ import difflib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import takewhile
 
 import pulumi
 
@@ -55,7 +56,11 @@ def meant(word: str, known: Iterable[str]) -> str:
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """The one of `known` that `word` most likely stands for, or an empty text."""
-    # Not difflib.get_close_matches, which takes the last of the alphabet among equals.
-    ratios = {item: difflib.SequenceMatcher(None, item, word).ratio() for item in known}
-    best = max(ratios, key=ratios.__getitem__, default="")
-    return best if ratios.get(best, 0) >= _NEAR_ENOUGH else ""
+    # Not difflib.get_close_matches, which takes the last of the alphabet among equals; here it is the one that starts alike.
+    scores = {item: (difflib.SequenceMatcher(None, item, word).ratio(), _common_start(item, word)) for item in known}
+    best = max(scores, key=scores.__getitem__, default="")
+    return best if scores.get(best, (0, 0))[0] >= _NEAR_ENOUGH else ""
+
+
+def _common_start(first: str, second: str) -> int:
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(first, second, strict=False)))
