@@ -40,7 +40,6 @@ class PublicAddress(pulumi.ComponentResource):
             primary = PrimaryIp(
                 name,
                 type="ipv4",
-                assignee_type="server",
                 location=args["location"],
                 # Otherwise Hetzner deletes the address together with the first server that had it.
                 auto_delete=False,

@@ -66,7 +66,13 @@ class ReachabilityError(ValueError):
 
 
 _EXPORTERS = {
-    "app": (("9113", "nginx metrics"),),
+    # The stores are on the application server while they have no servers of their own, and with them their metrics.
+    "app": (
+        ("9113", "nginx metrics"),
+        ("9187", "PostgreSQL metrics"),
+        ("9127", "PgBouncer metrics"),
+        ("9121", "Redis metrics"),
+    ),
     "database": (("9187", "PostgreSQL metrics"), ("9127", "PgBouncer metrics")),
     "redis": (("9121", "Redis metrics"),),
     "monitoring": (),
@@ -94,6 +100,7 @@ def flows(role: str) -> Iterator[Flow]:
             yield Flow(role, PRIVATE, "tcp", "80", "HTTP from the load balancer")
             yield Flow(role, PRIVATE, "tcp", "443", "HTTPS from the load balancer")
             yield Flow(role, PRIVATE, "tcp", "5432", "replication while the database moves to servers of its own")
+            yield Flow(role, PRIVATE, "tcp", "6432", "PgBouncer of the database beside the application")
             yield Flow(role, PRIVATE, "tcp", "6379", "replication while Redis moves to servers of its own")
             yield Flow(role, PRIVATE, "tcp", "2379-2380", "etcd witness")
         case "database":

@@ -41,7 +41,6 @@ def test_two_addresses_side_by_side_have_these_urns(provider: str, token: str) -
 def test_inputs() -> None:
     assert addresses("hetzner").inputs("PrimaryIp", "app-us-1-ipv4") == {
         "type": "ipv4",
-        "assigneeType": "server",
         "location": "nyc3",
         "autoDelete": False,
         "labels": LABELS,
