@@ -14,8 +14,8 @@ POOL: dict[str, Any] = {"name": "web", "server_type": "cx33", "nodes_min": 1, "n
 KUBERNETES: dict[str, Any] = {"enabled": True, "control_server_type": "cx23", "pools": [POOL]}
 DATABASE: dict[str, Any] = {"nodes": 1, "server_type": "cx43", "volume_size_gb": 50}
 REDIS: dict[str, Any] = {"nodes": 1, "server_type": "cx23"}
-EU = {"name": "eu", "location": "nbg1"}
-NORTH = {"name": "north", "location": "hel1"}
+EU: dict[str, Any] = {"name": "eu", "location": "nbg1"}
+NORTH: dict[str, Any] = {"name": "north", "location": "hel1"}
 BUCKET: dict[str, Any] = {"name": "backups"}
 HETZNER = (
     "cx23, cx33, cx43, cx53, cax11, cax21, cax31, cax41, cpx11, cpx21, cpx31, cpx41, cpx51, cpx12, cpx22, cpx32, cpx42, cpx52, cpx62, "
