@@ -35,6 +35,7 @@ def plan_stack(name: str, *, engine: bool = False) -> Plan:
 
 
 def _plan(stack: Stack, root: Path, engine: bool) -> Plan:
+    from infra.budgets import host_budgets
     from infra.reading import read_settings
     from infra.stack_file import engine_config, read_stack_file
     from rungway.cost import check_budget, price, usage_of
@@ -49,7 +50,6 @@ def _plan(stack: Stack, root: Path, engine: bool) -> Plan:
     else:
         resources, outputs = _record(stack, settings, config, secret_keys)
     budget = settings.budget
-    host_budgets = _host_budgets(settings)
     plan = Plan(
         stack=stack.name,
         pulumi_stack=stack.pulumi_stack,
@@ -59,10 +59,10 @@ def _plan(stack: Stack, root: Path, engine: bool) -> Plan:
         findings=(
             *_findings_of_settings(settings, unset),
             *(finding for resource in resources for finding in check_inputs(resource)),
-            *_overdrawn(host_budgets),
+            *_overdrawn(settings),
             *_scarce(settings),
         ),
-        host_budgets=tuple(host_budgets),
+        host_budgets=tuple(HostBudget(item.subject, item.unit, item.available, item.used, item.parts) for item in host_budgets(settings)),
         budget=Budget(Decimal(str(budget.monthly_amount)), budget.currency) if budget.monthly_amount else None,
         source="engine" if engine else "offline",
     )
@@ -129,27 +129,10 @@ def _scarce(settings: "Settings") -> list[Finding]:
     ]
 
 
-def _host_budgets(settings: "Settings") -> list[HostBudget]:
-    """Memory of every server, then connections of every database, as sums that must fit."""
-    from hosts.budgets import connection_budget, memory_budget
-    from infra.host_specifications import host_specifications
+def _overdrawn(settings: "Settings") -> list[Finding]:
+    from infra.budgets import overdrawn
 
-    hosts = host_specifications(settings)
-    budgets = [memory_budget(host) for host in hosts]
-    budgets += [budget for host in hosts for budget in connection_budget(host)]
-    return [HostBudget(item.subject, item.unit, item.available, item.used, item.parts) for item in budgets]
-
-
-def _overdrawn(budgets: Sequence[HostBudget]) -> list[Finding]:
     return [
-        Finding(
-            Level.ERROR,
-            "budget_overdrawn",
-            budget.subject,
-            f"{budget.used} {budget.unit} are promised ({', '.join(f'{name} {share}' for name, share in budget.parts)}); "
-            f"allowed: {budget.available} {budget.unit}",
-            "promise less, or take a larger server type",
-        )
-        for budget in budgets
-        if budget.used > budget.available
+        Finding(Level.ERROR, "budget_overdrawn", item.path, f"found {item.found}; allowed: {item.allowed}", item.action)
+        for item in overdrawn(settings)
     ]

@@ -76,7 +76,7 @@ GUARDS = (
     ),
     Guard(
         "a budget that is overdrawn is an error",
-        "rungway/planning.py",
+        "infra/budgets.py",
         "if budget.used > budget.available",
         "if budget.used > budget.available * 1000",
         ("tests/rungway/test_planning.py",),

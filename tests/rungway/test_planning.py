@@ -56,7 +56,7 @@ def test_more_connections_than_the_database_allows(tmp_path: Path) -> None:
     plan = _plan(tmp_path, MINIMAL.replace("cx33,", "cx33, database_pool_size: 40,"))
 
     assert [error.path for error in _errors(plan)] == ["app-eu-1 PostgreSQL"]
-    assert _errors(plan)[0].message == "240 connections are promised (application 240); allowed: 190 connections"
+    assert _errors(plan)[0].message == "found 240 connections promised (application 240); allowed: 190 connections"
 
 
 def test_more_memory_than_the_server_has(tmp_path: Path) -> None:
@@ -110,6 +110,15 @@ def test_the_program_builds_when_everything_is_set(in_project: Path) -> None:
     assert recording.outputs["api_url"] == "https://api.example.com"
     assert recording.outputs["buckets"]["backups"]["secret_access_key"] == "[secret]"
     assert {"app-eu-1"} == set(recording.outputs["servers"])
+
+
+def test_the_program_refuses_promises_that_do_not_fit(in_project: Path) -> None:
+    config, _ = engine_config(read_stack_file(find_stack("mvp", in_project).path))
+    _, unset = read_settings(config, source="mvp", require_user_values=False)
+    config["rungway:redis"] = '{"placement": "app_server", "nodes": 1, "max_memory_mb": 8000}'
+
+    with pytest.raises(pulumi.RunError, match=r"app-eu-1: found \d+ MiB promised \(.*Redis.*\); allowed: 8192 MiB"):
+        _run_program(config | {item.path: item.placeholder for item in unset})
 
 
 def test_the_program_refuses_what_is_not_built(in_project: Path) -> None:

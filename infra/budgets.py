@@ -1,0 +1,26 @@
+"""The memory and connection budgets of a stack's servers: sums that must fit before anything is built."""
+
+from hosts.budgets import Budget, connection_budget, memory_budget
+from infra.host_specifications import host_specifications
+from infra.problems import Problem
+from infra.settings import Settings
+
+
+def host_budgets(settings: Settings) -> list[Budget]:
+    """Memory of every server, then connections of every database."""
+    hosts = host_specifications(settings)
+    return [*map(memory_budget, hosts), *(budget for host in hosts for budget in connection_budget(host))]
+
+
+def overdrawn(settings: Settings) -> list[Problem]:
+    """Every budget that promises more than there is."""
+    return [
+        Problem(
+            budget.subject,
+            f"{budget.used} {budget.unit} promised ({', '.join(f'{name} {share}' for name, share in budget.parts)})",
+            f"{budget.available} {budget.unit}",
+            "promise less, or take a larger server type",
+        )
+        for budget in host_budgets(settings)
+        if budget.used > budget.available
+    ]
