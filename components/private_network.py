@@ -67,7 +67,8 @@ class PrivateNetwork(pulumi.ComponentResource):
                     type="cloud",
                     network_zone=args["network_zone"],
                     ip_range=subnet["cidr"],
-                    opts=pulumi.ResourceOptions(parent=self),
+                    # Subnets of a network can't overlap: the old one, and every server's place in it, goes before the new one comes.
+                    opts=pulumi.ResourceOptions(parent=self, delete_before_replace=True),
                 ).id
             self.network_id = network.id
         else:

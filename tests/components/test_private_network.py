@@ -59,6 +59,8 @@ def test_the_engine_is_told_this() -> None:
         "ipRange": "10.1.0.0/16",
     }
     assert built.waits_for("NetworkSubnet", "private-eu-central-north") == ["hcloud:index/network:Network::private-eu-central"]
+    # Subnets of a network cannot overlap.
+    assert built["NetworkSubnet", "private-eu-central-north"].delete_before_replace
     assert built.inputs("Vpc", "private-fra1-north") == {"region": "hel1", "ipRange": "10.1.0.0/16"}
 
 
