@@ -67,7 +67,7 @@ class ServerComponent(pulumi.ComponentResource):
     def _build(self, component: str, name: str, args: ServerArgs, *, public_ipv4: bool, holds_data: bool, least_volume_gb: int = 0) -> None:
         """Register the children.
 
-        `public_ipv4` holds where the arguments don't say; `holds_data` guards the server at the provider against deletion and rebuilding;
+        `public_ipv4` holds where the arguments don't say; `holds_data` guards the server, here and at the provider;
         `least_volume_gb` is the smallest data volume that the component works with, 0 for none.
         """
         arguments = Arguments(component, name, args, ServerArgs)
@@ -80,7 +80,7 @@ class ServerComponent(pulumi.ComponentResource):
         server = (
             create_hetzner_server(name, args, self, public_ipv4=has_address, holds_data=holds_data)
             if provider == "hetzner"
-            else _digitalocean(name, args, self)
+            else _digitalocean(name, args, self, holds_data=holds_data)
         )
         self.server_id, self.public_ipv4, self.public_ipv6, self.private_address = server
         self.volume_id = pulumi.Output.from_input("")
@@ -139,7 +139,9 @@ def create_hetzner_server(name: str, args: ServerArgs, parent: pulumi.Resource, 
         rebuild_protection=holds_data,
         shutdown_before_deletion=True,
         labels=args.get("labels"),
+        # The provider's protection answers only after the volume was detached and the server stopped; this one before anything is touched.
         opts=pulumi.ResourceOptions(
+            protect=holds_data,
             parent=parent,
             ignore_changes=["userData", "sshKeys", "image", "location"],
             # Its name, addresses and volume belong to one server at a time: where it is replaced on purpose, the old one goes first.
@@ -160,7 +162,7 @@ def create_hetzner_server(name: str, args: ServerArgs, parent: pulumi.Resource, 
     return server.id, ipv4_address, server.ipv6_address, pulumi.Output.from_input(private_address)
 
 
-def _digitalocean(name: str, args: ServerArgs, parent: pulumi.Resource) -> CreatedServer:
+def _digitalocean(name: str, args: ServerArgs, parent: pulumi.Resource, *, holds_data: bool) -> CreatedServer:
     from pulumi_digitalocean.droplet import Droplet
 
     droplet = Droplet(
@@ -179,7 +181,9 @@ def _digitalocean(name: str, args: ServerArgs, parent: pulumi.Resource) -> Creat
         monitoring=True,
         backups=args.get("image_backups", False),
         graceful_shutdown=True,
-        opts=pulumi.ResourceOptions(parent=parent, ignore_changes=["userData", "sshKeys", "image", "region", "vpcUuid", "monitoring"]),
+        opts=pulumi.ResourceOptions(
+            parent=parent, protect=holds_data, ignore_changes=["userData", "sshKeys", "image", "region", "vpcUuid", "monitoring"]
+        ),
     )
     public_ipv4 = droplet.ipv4_address
     if args.get("public_address_id") is not None:

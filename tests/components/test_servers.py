@@ -83,8 +83,11 @@ def test_two_servers_side_by_side_at_digitalocean_have_these_urns(class_: Any) -
 
 @pytest.mark.parametrize("args", [HETZNER, DIGITALOCEAN])
 @pytest.mark.parametrize("class_", CLASSES)
-def test_volumes_are_protected_and_servers_are_not(class_: Any, args: dict[str, Any]) -> None:
-    assert one(class_, args).protected() == [("Volume", "server-eu-1-data"), ("Volume", "server-eu-2-data")]
+def test_volumes_and_servers_that_hold_data_are_protected(class_: Any, args: dict[str, Any]) -> None:
+    server = "Server" if args is HETZNER else "Droplet"
+    servers = [(server, "server-eu-1"), (server, "server-eu-2")] if class_ in WITH_DATA else []
+
+    assert sorted(one(class_, args).protected()) == sorted([*servers, ("Volume", "server-eu-1-data"), ("Volume", "server-eu-2-data")])
 
 
 @pytest.mark.parametrize("class_", CLASSES)
