@@ -1,5 +1,7 @@
 """The memory and connection budgets of a stack's servers: sums that must fit before anything is built."""
 
+from collections.abc import Iterable
+
 from hosts.budgets import Budget, connection_budget, memory_budget
 from infra.host_specifications import host_specifications
 from infra.problems import Problem
@@ -12,8 +14,8 @@ def host_budgets(settings: Settings) -> list[Budget]:
     return [*map(memory_budget, hosts), *(budget for host in hosts for budget in connection_budget(host))]
 
 
-def overdrawn(settings: Settings) -> list[Problem]:
-    """Every budget that promises more than there is."""
+def overdrawn(budgets: Iterable[Budget]) -> list[Problem]:
+    """A problem for every budget that promises more than there is."""
     return [
         Problem(
             budget.subject,
@@ -21,6 +23,6 @@ def overdrawn(settings: Settings) -> list[Problem]:
             f"{budget.available} {budget.unit}",
             "promise less, or take a larger server type",
         )
-        for budget in host_budgets(settings)
+        for budget in budgets
         if budget.used > budget.available
     ]

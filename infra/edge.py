@@ -11,7 +11,7 @@ from components.r2_bucket import R2Bucket
 from components.static_site import StaticSite
 from infra.catalog import locations
 from infra.regions import BuiltRegion
-from infra.settings import BucketSettings, Region, Settings
+from infra.settings import BucketSettings, Settings
 
 
 def build_edge(settings: Settings, regions: list[BuiltRegion]) -> dict[str, Any]:
@@ -128,9 +128,5 @@ def _api_name(settings: Settings, regions: list[BuiltRegion]) -> None:
 
 
 def _pool(entry: BuiltRegion) -> Any:
-    place = _place(entry.region)
+    place = locations(entry.region.provider)[entry.region.location]
     return {"name": entry.region.name, "addresses": entry.entry_ipv4, "latitude": place.latitude, "longitude": place.longitude}
-
-
-def _place(region: Region) -> Any:
-    return locations(region.provider)[region.location]

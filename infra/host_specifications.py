@@ -15,7 +15,7 @@ from hosts.specification import (
 )
 from infra.catalog import server_types
 from infra.regions import DATA_MOUNT
-from infra.roles import Server, jump_host, rules_of, servers_of
+from infra.roles import Server, has_volume, jump_host, rules_of, servers_of
 from infra.settings import Region, Settings
 
 
@@ -59,17 +59,6 @@ def _specification(settings: Settings, region: Region, server: Server, peers: tu
         backup=_backup(settings) if database and settings.backup.enabled else None,
         etcd=_votes(region, server),
     )
-
-
-def has_volume(region: Region, server: Server) -> bool:
-    """Whether the server has a data volume."""
-    sizes = {
-        "app": region.app.data_volume_size_gb if server.number == 1 else 0,
-        "database": region.database.volume_size_gb,
-        "redis": region.redis.volume_size_gb,
-        "monitoring": region.monitoring.volume_size_gb,
-    }
-    return sizes.get(server.role, 0) > 0
 
 
 def _runs(region: Region, server: Server, store: str) -> bool:

@@ -3,7 +3,7 @@
 import pulumi
 from pulumi.runtime.config import CONFIG, get_config_env
 
-from infra.budgets import overdrawn
+from infra.budgets import host_budgets, overdrawn
 from infra.build import build_stack
 from infra.problems import SettingsError
 from infra.reading import read_settings
@@ -20,7 +20,7 @@ def main() -> None:
     config = {**get_config_env(), **CONFIG.get()}
     source = f"stack {pulumi.get_stack()}"
     settings, _ = read_settings(config, source=source, require_user_values=True)
-    over = overdrawn(settings)
+    over = overdrawn(host_budgets(settings))
     if over:
         raise SettingsError(source, over)
     unbuilt = unbuilt_parts(settings)

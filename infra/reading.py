@@ -332,7 +332,7 @@ def _salvaged(model: type[Section], values: Mapping[str, Any], path: str, proble
                 # What was meant is not the default, so no rule may take it for that.
                 fields[near] = UNREADABLE
     for key, field in model.model_fields.items():
-        where, inner = f"{path}.{key}", _section_of(field)
+        where, inner = f"{path}.{key}", section_of(field)
         if key not in values:
             if field.is_required() and key not in fields:
                 problems.append(Problem(where, "nothing", "a value; it is required"))
@@ -362,7 +362,7 @@ def _field(model: type[Section], key: str, value: Any, path: str, problems: list
         return UNREADABLE
 
 
-def _section_of(field: FieldInfo) -> type[Section] | None:
+def section_of(field: FieldInfo) -> type[Section] | None:
     """The section that a field holds one or several of."""
     candidates = (field.annotation, *get_args(field.annotation))
     return next((kind for kind in candidates if isinstance(kind, type) and issubclass(kind, Section)), None)

@@ -21,7 +21,7 @@ from components.ssh_keys import SshKeys
 from hosts.addresses import address
 from hosts.bootstrap import bootstrap_user_data
 from infra.catalog import kubernetes_version
-from infra.roles import Server, rules_of, servers_of
+from infra.roles import Server, has_volume, rules_of, servers_of
 from infra.settings import Region, Settings
 
 COMPONENTS: dict[str, Callable[[str, ServerArgs], ServerComponent]] = {
@@ -124,7 +124,7 @@ class _RegionBuilder:
             "location": region.location,
             "server_type": server.server_type,
             "ssh_key_ids": self._ssh_key_ids(),
-            "user_data": self._user_data(server.name, has_volume=bool(getattr(section, "volume_size_gb", region.app.data_volume_size_gb))),
+            "user_data": self._user_data(server.name, has_volume=has_volume(region, server)),
             "image_backups": getattr(section, "image_backups", False),
             "labels": self._labels(server.role),
         }

@@ -38,14 +38,20 @@ def servers_of(region: Region) -> Iterator[Server]:
 
 def jump_host(region: Region) -> str | None:
     """The server through which administrators reach the region's private ones: the monitoring server, else an application server."""
-    roles = {server.role for server in servers_of(region)}
-    return next((name for role, name in _jump_hosts(region) if role in roles), None)
+    servers = list(servers_of(region))
+    candidates = (server.name for role in ("monitoring", "app", "kubernetes-control") for server in servers if server.role == role)
+    return next(candidates, None)
 
 
-def _jump_hosts(region: Region) -> list[tuple[str, str]]:
-    """Who may be the jump host, the best first."""
-    names = {role: f"{role}-{region.name}-1" for role in ("monitoring", "app")}
-    return [*names.items(), ("kubernetes-control", f"kubernetes-{region.name}-control-1")]
+def has_volume(region: Region, server: Server) -> bool:
+    """Whether the server has a data volume."""
+    sizes = {
+        "app": region.app.data_volume_size_gb if server.number == 1 else 0,
+        "database": region.database.volume_size_gb,
+        "redis": region.redis.volume_size_gb,
+        "monitoring": region.monitoring.volume_size_gb,
+    }
+    return sizes.get(server.role, 0) > 0
 
 
 def rules_of(settings: Settings, region: Region, role: str) -> tuple[Rule, ...]:

@@ -14,9 +14,7 @@ def main() -> None:
     try:
         cli.main(prog_name="rungway", standalone_mode=False)
         sys.stdout.flush()
-    except click.exceptions.Abort:
-        _end("interrupted", 130)
-    except KeyboardInterrupt:
+    except (click.exceptions.Abort, KeyboardInterrupt):
         _end("interrupted", 130)
     except click.ClickException as error:
         error.show()

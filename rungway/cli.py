@@ -8,9 +8,6 @@ import click
 
 from rungway.errors import RungwayError
 
-DATA_RISK = 3
-"""Exit code of a diff that would replace or delete data that nobody confirmed."""
-
 NOT_BUILT = 4
 """Exit code of a plan that asks for parts that Rungway can't build yet."""
 

@@ -7,7 +7,7 @@ from typing import Any, get_args
 import click
 from pydantic.fields import FieldInfo
 
-from infra.reading import REGION_SECTIONS, STACK_SECTIONS, TEXTS
+from infra.reading import REGION_SECTIONS, STACK_SECTIONS, TEXTS, section_of
 from infra.settings import Region, Section, Settings
 from rungway.cost import by_component, money_text
 from rungway.diff import diff
@@ -105,9 +105,7 @@ def settings_page() -> str:
     ]
     for key, default in TEXTS.items():
         field = Region.model_fields["provider"] if key == "provider" else Settings.model_fields[key]
-        lines.append(
-            f"| `rungway:{key}` | {_kind(field.annotation)} | {f'`{default}`' if default else 'to be set'} | {field.description} |"
-        )
+        lines.append(f"| `rungway:{key}` | {_kind(field)} | {f'`{default}`' if default else 'to be set'} | {field.description} |")
     for key in ("ssh_public_keys", "existing_ssh_keys", "admin_cidrs", "regions"):
         lines.append(f"| `rungway:{key}` | list | | {Settings.model_fields[key].description} |")
     lines += ["", "## An entry of `rungway:regions`", "", "| key | kind | default | what it is |", "|---|---|---|---|"]
@@ -130,7 +128,7 @@ def _section(path: str, model: type[Section], remark: str = "") -> list[str]:
     ]
     lines += [_row(key, field) for key, field in model.model_fields.items()]
     for key, field in model.model_fields.items():
-        inner = _inner(field.annotation)
+        inner = section_of(field)
         if inner is not None:
             listed = "[]" if "tuple" in str(field.annotation) else ""
             lines += _section(f"{path}.{key}{listed}", inner)
@@ -138,7 +136,7 @@ def _section(path: str, model: type[Section], remark: str = "") -> list[str]:
 
 
 def _row(key: str, field: FieldInfo, default: str = "") -> str:
-    return f"| `{key}` | {_kind(field.annotation)} | {default or _default(field)} | {field.description} |"
+    return f"| `{key}` | {_kind(field)} | {default or _default(field)} | {field.description} |"
 
 
 def _default(field: FieldInfo) -> str:
@@ -149,8 +147,9 @@ def _default(field: FieldInfo) -> str:
     return f"`{str(field.default).lower() if isinstance(field.default, bool) else field.default}`"
 
 
-def _kind(annotation: Any) -> str:
-    if _inner(annotation) is not None:
+def _kind(field: FieldInfo) -> str:
+    annotation: Any = field.annotation
+    if section_of(field) is not None:
         return "list of groups" if "tuple" in str(annotation) else "group"
     choices = [str(choice) for choice in get_args(annotation) if isinstance(choice, str | int) and choice != ""]
     if choices:
@@ -158,13 +157,6 @@ def _kind(annotation: Any) -> str:
     return {int: "whole number", float: "number", bool: "true or false", str: "text"}.get(
         annotation, "list" if "tuple" in str(annotation) else "text"
     )
-
-
-def _inner(annotation: Any) -> type[Section] | None:
-    for kind in (annotation, *get_args(annotation)):
-        if isinstance(kind, type) and issubclass(kind, Section):
-            return kind
-    return None
 
 
 def cli_page() -> str:

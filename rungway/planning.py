@@ -35,7 +35,7 @@ def plan_stack(name: str, *, engine: bool = False) -> Plan:
 
 
 def _plan(stack: Stack, root: Path, engine: bool) -> Plan:
-    from infra.budgets import host_budgets
+    from infra.budgets import host_budgets, overdrawn
     from infra.reading import read_settings
     from infra.stack_file import engine_config, read_stack_file
     from rungway.cost import check_budget, price, usage_of
@@ -49,7 +49,7 @@ def _plan(stack: Stack, root: Path, engine: bool) -> Plan:
         resources, outputs = preview(stack, root, unset)
     else:
         resources, outputs = _record(stack, settings, config, secret_keys)
-    budget = settings.budget
+    budget, budgets = settings.budget, host_budgets(settings)
     plan = Plan(
         stack=stack.name,
         pulumi_stack=stack.pulumi_stack,
@@ -59,10 +59,13 @@ def _plan(stack: Stack, root: Path, engine: bool) -> Plan:
         findings=(
             *_findings_of_settings(settings, unset),
             *(finding for resource in resources for finding in check_inputs(resource)),
-            *_overdrawn(settings),
+            *(
+                Finding(Level.ERROR, "budget_overdrawn", item.path, f"found {item.found}; allowed: {item.allowed}", item.action)
+                for item in overdrawn(budgets)
+            ),
             *_scarce(settings),
         ),
-        host_budgets=tuple(HostBudget(item.subject, item.unit, item.available, item.used, item.parts) for item in host_budgets(settings)),
+        host_budgets=tuple(HostBudget(item.subject, item.unit, item.available, item.used, item.parts) for item in budgets),
         budget=Budget(Decimal(str(budget.monthly_amount)), budget.currency) if budget.monthly_amount else None,
         source="engine" if engine else "offline",
     )
@@ -76,17 +79,12 @@ def _record(
 ) -> tuple[list[Resource], dict[str, object]]:
     """What the real program registers. The root stack is put back in its place above everything, as in the engine's own list."""
     from rungway.provider_packages import bare_provider_packages
-    from rungway.recorder import RecordingError, record
+    from rungway.recorder import record
 
     with bare_provider_packages():
         from infra.build import build_stack
 
-        try:
-            recording = record(
-                lambda: build_stack(settings), project=PROJECT, stack=stack.pulumi_stack, config=config, secret_keys=secret_keys
-            )
-        except RecordingError as error:
-            raise RungwayError(str(error)) from error
+        recording = record(lambda: build_stack(settings), project=PROJECT, stack=stack.pulumi_stack, config=config, secret_keys=secret_keys)
     name = f"{PROJECT}-{stack.pulumi_stack}"
     root = Resource(f"urn:pulumi:{stack.pulumi_stack}::{PROJECT}::pulumi:pulumi:Stack::{name}", "pulumi:pulumi:Stack", name, None, True, {})
     children = [dataclasses.replace(resource, parent=resource.parent or root.urn) for resource in recording.resources]
@@ -126,13 +124,4 @@ def _scarce(settings: "Settings") -> list[Finding]:
     return [
         Finding(Level.WARNING, "scarce", ", ".join(names), text, "look at the provider's console before the move, or take a cpx type")
         for text, names in wanted.items()
-    ]
-
-
-def _overdrawn(settings: "Settings") -> list[Finding]:
-    from infra.budgets import overdrawn
-
-    return [
-        Finding(Level.ERROR, "budget_overdrawn", item.path, f"found {item.found}; allowed: {item.allowed}", item.action)
-        for item in overdrawn(settings)
     ]

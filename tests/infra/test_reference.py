@@ -4,10 +4,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from infra.reading import KEYS, REGION_SECTIONS, STACK_SECTIONS, read_settings
+from infra.reading import KEYS, REGION_SECTIONS, STACK_SECTIONS, read_settings, section_of
 from infra.settings import Region, Section
 from infra.stack_file import engine_config, read_stack_file
-from rungway.documentation import _inner
 
 REFERENCE = Path(__file__).resolve().parents[2] / "docs" / "Pulumi.reference.yaml"
 
@@ -19,7 +18,7 @@ def _missing(model: type[Section], values: dict[str, Any], path: str) -> list[st
         if key not in values:
             missing.append(f"{path}.{key}")
             continue
-        inner = _inner(field.annotation)
+        inner = section_of(field)
         if inner is not None:
             found = values[key][0] if isinstance(values[key], list) else values[key]
             missing += _missing(inner, found, f"{path}.{key}")
