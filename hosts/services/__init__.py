@@ -1,0 +1,1 @@
+"""The services that run on servers, a module each: a function from a `HostSpecification` to `Service` values. Nothing here reads or writes."""
