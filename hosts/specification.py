@@ -4,7 +4,6 @@ Pure data. Names and addresses are text, memory is in MiB, disks are in GB, and 
 by another way, so that a specification can be printed, compared and kept.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -17,11 +16,12 @@ Role = Literal["app", "database", "redis", "monitoring", "kubernetes-control", "
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Another server that this one talks to. `address` is private, and None where the provider assigns it."""
+    """Another server that this one talks to. `address` is private, and None where the provider assigns it; `region` as of a host."""
 
     name: str
     role: Role
     address: str | None
+    region: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,15 +83,32 @@ class RedisService:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AlertThresholds:
+    """Limits beyond which an alert fires; the end of a name is its unit."""
+
+    cpu_warning_percent: int
+    cpu_critical_percent: int
+    memory_warning_percent: int
+    memory_critical_percent: int
+    response_p95_warning_ms: int
+    response_p95_critical_ms: int
+    connections_warning_percent: int
+    connections_critical_percent: int
+    error_rate_warning_percent: int
+    error_rate_critical_percent: int
+    cache_hit_warning_percent: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MonitoringService:
     """Prometheus, Alertmanager, Grafana and Loki.
 
-    Metrics and logs are kept for `retention_days`. `thresholds` are alert limits under the names of the settings, for example
-    `cpu_warning_percent`; the end of a name is its unit.
+    Metrics and logs are kept for `retention_days`. `probe_urls` are requested from here as a user would; they must answer 200.
     """
 
     retention_days: int
-    thresholds: Mapping[str, int]
+    thresholds: AlertThresholds
+    probe_urls: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

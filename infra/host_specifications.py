@@ -3,6 +3,7 @@
 from typing import cast
 
 from hosts.specification import (
+    AlertThresholds,
     ApplicationService,
     BackupService,
     HostSpecification,
@@ -22,7 +23,7 @@ from infra.settings import Region, Settings
 def host_specifications(settings: Settings) -> tuple[HostSpecification, ...]:
     """The specification of every server, region by region, in the order in which they are built."""
     everyone = [(region, server) for region in settings.regions for server in servers_of(region)]
-    peers = [Peer(server.name, cast("Role", server.role), server.private_address) for _, server in everyone]
+    peers = [Peer(server.name, cast("Role", server.role), server.private_address, region.name) for region, server in everyone]
     return tuple(
         _specification(settings, region, server, tuple(peer for peer in peers if peer.name != server.name)) for region, server in everyone
     )
@@ -55,7 +56,7 @@ def _specification(settings: Settings, region: Region, server: Server, peers: tu
         if database and region.database.pooler.enabled
         else None,
         redis=_redis(settings, region, server) if redis else None,
-        monitoring=_monitoring(region) if server.role == "monitoring" else None,
+        monitoring=_monitoring(settings, region) if server.role == "monitoring" else None,
         backup=_backup(settings) if database and settings.backup.enabled else None,
         etcd=_votes(region, server),
     )
@@ -83,7 +84,7 @@ def _application(settings: Settings, region: Region, cores: int) -> ApplicationS
         worker_memory_mb=app.worker_memory_mb,
         port=app.port,
         health_check_path=app.health_check_path,
-        hostnames=(f"{settings.edge.api_subdomain}.{settings.domain}",) if settings.edge.enabled else (),
+        hostnames=_hostnames(settings),
         database_pool_size=app.database_pool_size,
         database_max_overflow=app.database_max_overflow,
     )
@@ -124,8 +125,18 @@ def _redis(settings: Settings, region: Region, server: Server) -> RedisService:
     )
 
 
-def _monitoring(region: Region) -> MonitoringService:
-    return MonitoringService(retention_days=region.monitoring.retention_days, thresholds=region.monitoring.thresholds.model_dump())
+def _monitoring(settings: Settings, region: Region) -> MonitoringService:
+    monitoring, hostnames = region.monitoring, _hostnames(settings)
+    return MonitoringService(
+        retention_days=monitoring.retention_days,
+        thresholds=AlertThresholds(**monitoring.thresholds.model_dump()),
+        probe_urls=tuple(f"https://{name}{region.app.health_check_path}" for name in hostnames),
+    )
+
+
+def _hostnames(settings: Settings) -> tuple[str, ...]:
+    """The public names of the application."""
+    return (f"{settings.edge.api_subdomain}.{settings.domain}",) if settings.edge.enabled else ()
 
 
 def _backup(settings: Settings) -> BackupService:

@@ -6,6 +6,7 @@ import pytest
 
 from hosts.budgets import Budget, connection_budget, memory_budget, shared_buffers_mb
 from hosts.specification import (
+    AlertThresholds,
     ApplicationService,
     BackupService,
     HostSpecification,
@@ -25,7 +26,20 @@ BACKUP = BackupService(
     recovery_point_minutes=5,
     recovery_time_minutes=60,
 )
-MONITORING = MonitoringService(retention_days=30, thresholds={"cpu_warning_percent": 70})
+THRESHOLDS = AlertThresholds(
+    cpu_warning_percent=70,
+    cpu_critical_percent=90,
+    memory_warning_percent=80,
+    memory_critical_percent=90,
+    response_p95_warning_ms=500,
+    response_p95_critical_ms=1000,
+    connections_warning_percent=70,
+    connections_critical_percent=90,
+    error_rate_warning_percent=1,
+    error_rate_critical_percent=5,
+    cache_hit_warning_percent=70,
+)
+MONITORING = MonitoringService(retention_days=30, thresholds=THRESHOLDS)
 
 
 def _host(role: Role, memory_gb: int, cores: int = 2, **services: Any) -> HostSpecification:
