@@ -1,0 +1,203 @@
+"""Converges one server from here: connects with pyinfra, sends the agent and the request, and says what happened."""
+
+import getpass
+import json
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from hosts.configuration import HostConfiguration, HostFile, Service
+from hosts.secrets import fill_in
+
+CONNECT_PAUSE_SECONDS = 2.0
+BOOT_SECONDS = 600
+"""How long cloud-init may still be at work on a new server: packages are updated on the first boot."""
+
+
+class ConvergeError(Exception):
+    """A server that is not as asked. The text says which, at which service and step, what it said, and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """How a server is reached. `address` is the SSH host; a jump host and keys may come from the OpenSSH client configuration
+    `config_file`. An unreachable server is tried for `patience_seconds`.
+    """
+
+    address: str
+    user: str = "admin"
+    port: int = 22
+    key_file: Path | None = None
+    config_file: Path | None = None
+    known_hosts_file: Path | None = None
+    patience_seconds: float = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Something on a server that differs. `now` is the text of a file that is not secret, '' for a new one, None where it isn't shown."""
+
+    kind: str
+    name: str
+    now: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceResult:
+    """One service of a server: what differed, and how long it took to change it, in seconds (0.0 where it was only looked at)."""
+
+    service: str
+    changes: tuple[Change, ...]
+    seconds: float
+
+
+@dataclass(slots=True)
+class Result:
+    """What a convergence found and did. `undone` names services whose interrupted change was taken back first."""
+
+    server: str
+    services: list[ServiceResult] = field(default_factory=list)
+    undone: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def changes(self) -> int:
+        """How many things differed."""
+        return sum(len(service.changes) for service in self.services)
+
+
+def converge(
+    configuration: HostConfiguration,
+    connection: Connection,
+    *,
+    secrets: Mapping[str, str],
+    addresses: Mapping[str, str],
+    mode: Literal["apply", "look"] = "apply",
+) -> Result:
+    """Make the server what `configuration` says, or only `look` what differs.
+
+    Raises:
+        ConvergeError: it can't be reached or isn't as asked; whatever was under way is as it was before.
+        MissingValueError: a secret or an address is not given.
+    """
+    began = time.monotonic()
+    filled = fill_in(configuration, secrets=secrets, addresses=addresses)
+    request = {
+        "mode": mode,
+        "who": f"{getpass.getuser()} on {socket.gethostname()}",
+        "services": [_service(*pair) for pair in zip(configuration.services, filled.services, strict=True)],
+    }
+    name = configuration.host.name
+    result = Result(name)
+    ended = False
+    for answer in _ask(name, connection, request):
+        match answer["event"]:
+            case "busy":
+                raise ConvergeError(
+                    f"{name}: another convergence is at work: {answer['message']}. Wait for it, or end it, and run this again."
+                )
+            case "failed":
+                raise ConvergeError(_without(f"{name}: {answer['service']}: {answer['step']} failed:\n{answer['message']}", secrets))
+            case "undone":
+                result.undone.append(answer["service"])
+            case "converged" | "looked":
+                changes = tuple(_change(change) for change in answer["changes"])
+                result.services.append(ServiceResult(answer["service"], changes, answer.get("seconds", 0.0)))
+        ended = len(result.services) == len(configuration.services)
+    if not ended:
+        raise ConvergeError(f"{name}: the connection ended half way. Run it again: it goes on with what is not done yet.")
+    result.seconds = time.monotonic() - began
+    return result
+
+
+def _change(answer: dict[str, Any]) -> Change:
+    return Change(answer["kind"], answer["name"], answer.get("now"))
+
+
+def _service(rendered: Service, filled: Service) -> dict[str, Any]:
+    """A service for the agent. What is secret is known from the rendered file: the filled one has no placeholders left."""
+    request = asdict(filled)
+    request["files"] = [_file(*pair) for pair in zip(rendered.files, filled.files, strict=True)]
+    return request
+
+
+def _file(rendered: HostFile, filled: HostFile) -> dict[str, Any]:
+    return {**asdict(filled), "secret": rendered.is_secret}
+
+
+def _without(text: str, secrets: Mapping[str, str]) -> str:
+    """The text with the values of the secrets blotted out, should a program have repeated one."""
+    for value in secrets.values():
+        if value:
+            text = text.replace(value, "[secret]")
+    return text
+
+
+_RUN_AGENT = "import json, sys; exec(compile(json.loads(sys.stdin.readline()), 'rungway-agent', 'exec'))"
+_BOOTED = f"timeout {BOOT_SECONDS} cloud-init status --wait >/dev/null 2>&1 || test $? -eq 2 || ! command -v cloud-init >/dev/null"
+"""Waits for the first boot. 2 means done, with errors that cloud-init could go on from."""
+
+
+def _ask(name: str, connection: Connection, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Run the agent on the server and yield its answers."""
+    # Here, because pyinfra takes half a second to import and most commands never connect.
+    from pyinfra.api.arguments import ConnectorArguments
+    from pyinfra.api.command import StringCommand
+
+    host = _connected(name, connection)
+    try:
+        booted, output = host.run_shell_command(StringCommand(_BOOTED), _timeout=BOOT_SECONDS + 30)
+        if not booted:
+            raise ConvergeError(
+                f"{name}: cloud-init did not end well: `cloud-init status --long` on the server says why. {output.stderr}".strip()
+            )
+        source = Path(__file__).with_name("agent.py").read_text()
+        arguments = ConnectorArguments(_sudo=True, _stdin=[json.dumps(source), json.dumps(request)])
+        _, output = host.run_shell_command(StringCommand("python3", "-I", "-c", f'"{_RUN_AGENT}"'), **arguments)
+    except (OSError, EOFError) as error:
+        raise ConvergeError(
+            f"{name}: the connection ended half way ({error}). Run it again: it goes on with what is not done yet."
+        ) from None
+    finally:
+        host.disconnect()
+    answers = [json.loads(line) for line in output.stdout_lines if line.startswith("{")]
+    if not answers and output.stderr_lines:
+        raise ConvergeError(f"{name}: the agent could not run:\n{output.stderr}")
+    yield from answers
+
+
+def _connected(name: str, connection: Connection) -> Any:
+    """A pyinfra host with an open connection."""
+    from pyinfra.api.config import Config
+    from pyinfra.api.exceptions import ConnectError
+    from pyinfra.api.inventory import Inventory
+    from pyinfra.api.state import State
+
+    data = {
+        "ssh_hostname": connection.address,
+        "ssh_user": connection.user,
+        "ssh_port": connection.port,
+        "ssh_key": str(connection.key_file) if connection.key_file else None,
+        "ssh_config_file": str(connection.config_file) if connection.config_file else None,
+        "ssh_known_hosts_file": str(connection.known_hosts_file) if connection.known_hosts_file else None,
+        "ssh_strict_host_key_checking": "accept-new",
+    }
+    known = {key: value for key, value in data.items() if value is not None}
+    state = State(Inventory(([(name, known)], {})), Config(CONNECT_TIMEOUT=10))  # type: ignore[no-untyped-call]
+    host = state.inventory.get_host(name)
+    end = time.monotonic() + connection.patience_seconds
+    while True:
+        try:
+            host.connect(raise_exceptions=True)
+            return host
+        except ConnectError as error:
+            # A wrong key stays wrong; a server that boots answers later.
+            if "Authentication" in str(error) or "host key" in str(error) or time.monotonic() > end:
+                raise ConvergeError(
+                    f"{name}: no SSH connection to {connection.user}@{connection.address}:{connection.port}: {error}. Allowed: the key of "
+                    "an administrator in ssh_public_keys, from a network in admin_cidrs; private servers are reached through the jump host."
+                ) from None
+            time.sleep(CONNECT_PAUSE_SECONDS)

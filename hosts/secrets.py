@@ -1,0 +1,159 @@
+"""Fills in what a rendered configuration leaves open: passwords, addresses, and the certificates of the stack's own authority.
+
+A stack has one authority for the connections between its own servers. Its Ed25519 key, and the key of each server, are derived from
+one secret of the stack, so that nothing but this secret has to be kept, and the same secret gives the same files every time: a second
+convergence finds nothing to change. Another secret is another authority.
+"""
+
+import dataclasses
+import ipaddress
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from hosts.configuration import PLACEHOLDER, HostConfiguration
+
+AUTHORITY_SECRET = "certificate-authority"  # noqa: S105 (a name)
+"""The secret that the authority and all server keys are derived from."""
+
+_VALID_FROM = datetime(2026, 1, 1, tzinfo=UTC)
+_VALID_UNTIL = datetime(2046, 1, 1, tzinfo=UTC)
+"""Fixed, so that the same secret gives the same certificate. Only the stack trusts its authority, which ends with its secret."""
+
+T = TypeVar("T")
+
+
+class MissingValueError(ValueError):
+    """Placeholders that nothing fills in; the text names them all."""
+
+
+def needed_secrets(configuration: HostConfiguration) -> frozenset[str]:
+    """The names of the secrets that must be given to `fill_in`."""
+    found = {name for kind, name in _placeholders(configuration) if kind == "secret"}
+    if any(kind == "tls" for kind, _ in _placeholders(configuration)):
+        found.add(AUTHORITY_SECRET)
+    return frozenset(found)
+
+
+def fill_in(configuration: HostConfiguration, *, secrets: Mapping[str, str], addresses: Mapping[str, str]) -> HostConfiguration:
+    """The configuration with every placeholder replaced.
+
+    `secrets` are by name; `addresses` are private addresses by server, needed for those that the provider assigns.
+
+    Raises:
+        MissingValueError: a secret or an address is not given.
+    """
+    host = configuration.host
+    values: dict[tuple[str, str], str] = {("secret", name): value for name, value in secrets.items()}
+    values |= {("address", name): value for name, value in addresses.items()}
+    if any(kind == "tls" for kind, _ in _placeholders(configuration)) and AUTHORITY_SECRET in secrets:
+        address = host.private_address or addresses.get(host.name)
+        values |= {("tls", name): text for name, text in server_certificate(secrets[AUTHORITY_SECRET], host.name, address).items()}
+    missing = sorted({f"{kind} {name}" for kind, name in _placeholders(configuration)} - {f"{kind} {name}" for kind, name in values})
+    if missing:
+        raise MissingValueError(f"{host.name}: not given: {', '.join(missing)}")
+    return _replaced(configuration, values)
+
+
+def server_certificate(authority_secret: str, server: str, address: str | None) -> dict[str, str]:
+    """PEM texts of one server: 'authority', 'certificate' and 'key'. The certificate names the server, its address and localhost."""
+    authority_key = _derived_key(authority_secret, "authority")
+    key = _derived_key(authority_secret, f"server {server}")
+    addresses = [ipaddress.ip_address("127.0.0.1"), *([ipaddress.ip_address(address)] if address else [])]
+    names = [x509.DNSName(server), x509.DNSName("localhost"), *(x509.IPAddress(known) for known in addresses)]
+    issuer = _name("Rungway stack authority")
+    authority = (
+        _builder(issuer, issuer, authority_key)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_usage(signs_certificates=True), critical=True)
+        .sign(authority_key, None)
+    )
+    certificate = (
+        _builder(_name(server), issuer, key)
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_usage(signs_certificates=False), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key()), critical=False)
+        .sign(authority_key, None)
+    )
+    private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return {"authority": _pem(authority), "certificate": _pem(certificate), "key": private.decode()}
+
+
+def _derived_key(secret: str, purpose: str) -> Ed25519PrivateKey:
+    """HKDF (RFC 5869): keys for different purposes tell nothing about one another or about the secret."""
+    derived = HKDF(algorithm=hashes.SHA256(), length=32, salt=None, info=f"rungway {purpose}".encode()).derive(secret.encode())
+    return Ed25519PrivateKey.from_private_bytes(derived)
+
+
+def _builder(subject: x509.Name, issuer: x509.Name, key: Ed25519PrivateKey) -> x509.CertificateBuilder:
+    public = key.public_key()
+    identifier = x509.SubjectKeyIdentifier.from_public_key(public)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(public)
+        .serial_number(int.from_bytes(identifier.digest[:16], "big"))
+        .not_valid_before(_VALID_FROM)
+        .not_valid_after(_VALID_UNTIL)
+        .add_extension(identifier, critical=False)
+    )
+
+
+def _name(common_name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+
+
+def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not signs_certificates,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=signs_certificates,
+        crl_sign=signs_certificates,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _pem(certificate: x509.Certificate) -> str:
+    return certificate.public_bytes(serialization.Encoding.PEM).decode()
+
+
+def _placeholders(value: Any) -> set[tuple[str, str]]:
+    """Those in all texts inside `value`."""
+    if isinstance(value, str):
+        return {(kind, name) for kind, name in PLACEHOLDER.findall(value)}
+    if isinstance(value, tuple):
+        return set().union(*(_placeholders(item) for item in value))
+    if dataclasses.is_dataclass(value):
+        return set().union(*(_placeholders(getattr(value, field.name)) for field in dataclasses.fields(value)))
+    return set()
+
+
+def _replaced(value: T, values: Mapping[tuple[str, str], str]) -> T:
+    """`value` with the placeholders in all its texts replaced."""
+
+    def text_of(match: re.Match[str]) -> str:
+        return values[match[1], match[2]]
+
+    replaced: Any = value
+    if isinstance(value, str):
+        replaced = PLACEHOLDER.sub(text_of, value)
+    elif isinstance(value, tuple):
+        replaced = tuple(_replaced(item, values) for item in value)
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        changes = {field.name: _replaced(getattr(value, field.name), values) for field in dataclasses.fields(value)}
+        replaced = dataclasses.replace(value, **changes)
+    return replaced  # type: ignore[no-any-return]
