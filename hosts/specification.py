@@ -16,12 +16,15 @@ Role = Literal["app", "database", "redis", "monitoring", "kubernetes-control", "
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Another server that this one talks to. `address` is private, and None where the provider assigns it; `region` as of a host."""
+    """Another server that this one talks to. `address` is private, and None where the provider assigns it; `region` and
+    `etcd` as of a host. `services` are the names of the host's fields that hold a service there, for example 'postgresql'."""
 
     name: str
     role: Role
     address: str | None
     region: str = ""
+    etcd: bool = False
+    services: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,11 +107,14 @@ class MonitoringService:
     """Prometheus, Alertmanager, Grafana and Loki.
 
     Metrics and logs are kept for `retention_days`. `probe_urls` are requested from here as a user would; they must answer 200.
+    `primary_region` is where PostgreSQL and Redis take writes. Every `backup_every_hours` there must be a new backup (0: none is made).
     """
 
     retention_days: int
     thresholds: AlertThresholds
     probe_urls: tuple[str, ...] = ()
+    primary_region: str = ""
+    backup_every_hours: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

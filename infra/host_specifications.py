@@ -23,7 +23,17 @@ from infra.settings import Region, Settings
 def host_specifications(settings: Settings) -> tuple[HostSpecification, ...]:
     """The specification of every server, region by region, in the order in which they are built."""
     everyone = [(region, server) for region in settings.regions for server in servers_of(region)]
-    peers = [Peer(server.name, cast("Role", server.role), server.private_address, region.name) for region, server in everyone]
+    peers = [
+        Peer(
+            server.name,
+            cast("Role", server.role),
+            server.private_address,
+            region=region.name,
+            etcd=_votes(region, server),
+            services=_services(region, server),
+        )
+        for region, server in everyone
+    ]
     return tuple(
         _specification(settings, region, server, tuple(peer for peer in peers if peer.name != server.name)) for region, server in everyone
     )
@@ -32,8 +42,7 @@ def host_specifications(settings: Settings) -> tuple[HostSpecification, ...]:
 def _specification(settings: Settings, region: Region, server: Server, peers: tuple[Peer, ...]) -> HostSpecification:
     size = server_types(region.provider)[server.server_type]
     jump = jump_host(region)
-    database = _runs(region, server, "database")
-    redis = _runs(region, server, "redis")
+    services = _services(region, server)
     return HostSpecification(
         name=server.name,
         role=cast("Role", server.role),
@@ -50,16 +59,27 @@ def _specification(settings: Settings, region: Region, server: Server, peers: tu
         data_mount=DATA_MOUNT if has_volume(region, server) else None,
         peers=peers,
         rules=rules_of(settings, region, server.role),
-        application=_application(settings, region, size.cores) if server.role in ("app", "kubernetes-worker") else None,
-        postgresql=_postgresql(settings, region, server) if database else None,
-        pgbouncer=PgbouncerService(**region.database.pooler.model_dump(exclude={"enabled"}))
-        if database and region.database.pooler.enabled
-        else None,
-        redis=_redis(settings, region, server) if redis else None,
-        monitoring=_monitoring(settings, region) if server.role == "monitoring" else None,
-        backup=_backup(settings) if database and settings.backup.enabled else None,
+        application=_application(settings, region, size.cores) if "application" in services else None,
+        postgresql=_postgresql(settings, region, server) if "postgresql" in services else None,
+        pgbouncer=PgbouncerService(**region.database.pooler.model_dump(exclude={"enabled"})) if "pgbouncer" in services else None,
+        redis=_redis(settings, region, server) if "redis" in services else None,
+        monitoring=_monitoring(settings, region) if "monitoring" in services else None,
+        backup=_backup(settings) if "postgresql" in services and settings.backup.enabled else None,
         etcd=_votes(region, server),
     )
+
+
+def _services(region: Region, server: Server) -> tuple[str, ...]:
+    """What runs on a server, by the names of the specification's fields."""
+    database = _runs(region, server, "database")
+    running = {
+        "application": server.role in ("app", "kubernetes-worker"),
+        "postgresql": database,
+        "pgbouncer": database and region.database.pooler.enabled,
+        "redis": _runs(region, server, "redis"),
+        "monitoring": server.role == "monitoring",
+    }
+    return tuple(name for name, runs in running.items() if runs)
 
 
 def _runs(region: Region, server: Server, store: str) -> bool:
@@ -131,6 +151,8 @@ def _monitoring(settings: Settings, region: Region) -> MonitoringService:
         retention_days=monitoring.retention_days,
         thresholds=AlertThresholds(**monitoring.thresholds.model_dump()),
         probe_urls=tuple(f"https://{name}{region.app.health_check_path}" for name in hostnames),
+        primary_region=settings.regions[0].name,
+        backup_every_hours=(settings.backup.incremental_every_hours or settings.backup.full_every_hours) if settings.backup.enabled else 0,
     )
 
 
