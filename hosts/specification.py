@@ -34,7 +34,10 @@ class ApplicationService:
     `workers` is the resolved number of Uvicorn processes on this server (at least 1); `worker_concurrency` is in requests that one
     worker serves at once, `worker_memory_mb` in MiB for each worker. `port` is on the loopback interface and `health_check_path`
     answers 200 there. `hostnames` are the public names that nginx serves. `database_pool_size` and `database_max_overflow` are
-    connections for each worker.
+    connections for each worker. `image` is the container image with its tag or digest, empty while nothing is deployed, and
+    `migration_command` runs once in it before a new version serves. `database_nodes` and `redis_nodes` name the servers that hold the
+    stores, the primary first (`hosts.endpoints`); `database_port` is PgBouncer's or PostgreSQL's on them. `redis_sentinel` says that
+    the Redis primary can change. With `proxy_protocol` every connection to ports 80 and 443 starts with a PROXY line of a load balancer.
     """
 
     workers: int
@@ -45,6 +48,13 @@ class ApplicationService:
     hostnames: tuple[str, ...]
     database_pool_size: int
     database_max_overflow: int
+    image: str = ""
+    migration_command: str = ""
+    database_nodes: tuple[str, ...] = ()
+    database_port: int = 5432
+    redis_nodes: tuple[str, ...] = ()
+    redis_sentinel: bool = False
+    proxy_protocol: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from typing import cast
 
+from hosts.endpoints import PGBOUNCER_PORT, POSTGRESQL_PORT
 from hosts.specification import (
     AlertThresholds,
     ApplicationService,
@@ -98,6 +99,8 @@ def _votes(region: Region, server: Server) -> bool:
 
 def _application(settings: Settings, region: Region, cores: int) -> ApplicationService:
     app = region.app
+    # Only the first region's stores take writes; those of the others follow them.
+    stores = settings.regions[0]
     return ApplicationService(
         workers=app.workers or cores,
         worker_concurrency=app.worker_concurrency,
@@ -107,7 +110,19 @@ def _application(settings: Settings, region: Region, cores: int) -> ApplicationS
         hostnames=_hostnames(settings),
         database_pool_size=app.database_pool_size,
         database_max_overflow=app.database_max_overflow,
+        image=app.image,
+        migration_command=app.migration_command,
+        database_nodes=_nodes(stores, "database"),
+        database_port=PGBOUNCER_PORT if stores.database.pooler.enabled else POSTGRESQL_PORT,
+        redis_nodes=_nodes(stores, "redis"),
+        redis_sentinel=stores.redis.sentinel,
+        proxy_protocol=region.load_balancer.enabled,
     )
+
+
+def _nodes(region: Region, store: str) -> tuple[str, ...]:
+    """The servers of the region that hold a store, the first one first."""
+    return tuple(server.name for server in servers_of(region) if _runs(region, server, store))
 
 
 def _postgresql(settings: Settings, region: Region, server: Server) -> PostgresqlService:
