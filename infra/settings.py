@@ -35,6 +35,14 @@ class ApplicationSettings(Section):
         "stays in later phases until it is removed on purpose. 0 means none.",
     )
     image_backups: bool = Field(False, description="The provider's own daily backups of the servers' disks.")
+    image: str = Field(
+        "",
+        description="Container image of the application with its tag or digest, for example ghcr.io/acme/shop:1.4.2. Empty: none is "
+        "deployed yet, and the servers answer 503.",
+    )
+    migration_command: str = Field(
+        "", description="Runs once in a new image before it serves, for example 'alembic upgrade head'. Empty means nothing."
+    )
     port: int = Field(8000, ge=1024, le=65535, description="Port of the application on its server's loopback interface.")
     health_check_path: str = Field("/health", pattern=r"^/", description="Path that answers 200 when the application can serve.")
     workers: int = Field(0, ge=0, le=256, description="Uvicorn workers per server. 0 means one per core.")

@@ -16,8 +16,8 @@ from infra.settings import Settings
 from tests.support.stack_config import problems, read, stack_config, unset
 
 APP_KEYS = (
-    "servers, server_type, data_volume_size_gb, image_backups, port, health_check_path, workers, worker_concurrency, worker_memory_mb, "
-    "database_pool_size, database_max_overflow"
+    "servers, server_type, data_volume_size_gb, image_backups, image, migration_command, port, health_check_path, workers, "
+    "worker_concurrency, worker_memory_mb, database_pool_size, database_max_overflow"
 )
 
 
