@@ -157,7 +157,7 @@ def _arguments(*arguments: str) -> str:
 
 def _checks(host: HostSpecification) -> tuple[str, ...]:
     if host.role == "app" and host.application:
-        return ("mtail --compile_only --progs /etc/mtail --logtostderr",)
+        return ("mtail --compile_only --progs=/etc/mtail --address=127.0.0.1 --port=0 --logtostderr",)
     return ()
 
 

@@ -1,0 +1,136 @@
+"""Prometheus on the monitoring server: what it asks, how long it keeps it, and when it raises an alarm."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from hosts.configuration import Directory, HostFile, Service, address_of
+from hosts.services.exporters import NGINX_PORT, NODE_PORT, PGBOUNCER_PORT, POSTGRESQL_PORT, REDIS_PORT, REQUESTS_PORT
+from hosts.specification import HostSpecification, MonitoringService, Peer
+from hosts.templating import render_template
+
+PORT, BLACKBOX_PORT = 9090, 9115
+"""On the loopback interface: Grafana is beside it, and administrators come through SSH."""
+
+_RULES = "/etc/prometheus/rules"
+_LABELS = {name: f"{{{{ $labels.{name} }}}}" for name in ("server", "region", "url", "unit", "path", "mountpoint", "job")} | {
+    "value": "{{ printf `%.0f` $value }}",
+    "duration": "{{ humanizeDuration $value }}",
+}
+"""What Prometheus fills into the text of an alert, under the names that the templates use for it."""
+
+
+@dataclass(frozen=True)
+class _Job:
+    """An exporter, and the services of a server that have it; an empty `service` means every server."""
+
+    name: str
+    port: int
+    service: str = ""
+    role: str = ""
+
+
+_JOBS = (
+    _Job("node", NODE_PORT),
+    _Job("nginx", NGINX_PORT, "application", "app"),
+    _Job("requests", REQUESTS_PORT, "application", "app"),
+    _Job("postgresql", POSTGRESQL_PORT, "postgresql"),
+    _Job("pgbouncer", PGBOUNCER_PORT, "pgbouncer"),
+    _Job("redis", REDIS_PORT, "redis"),
+)
+
+
+def prometheus(host: HostSpecification) -> Service | None:
+    """Prometheus with its rules, and the prober that asks for the application's health as a user would."""
+    monitoring = host.monitoring
+    if not monitoring:
+        return None
+    data = f"{host.data_mount}/prometheus" if host.data_mount else "/var/lib/prometheus/metrics2"
+    servers = watched(host)
+    rules = _rules(monitoring, servers)
+    return Service(
+        name="prometheus",
+        packages=("prometheus", "prometheus-blackbox-exporter"),
+        directories=(Directory(path=data, owner="prometheus", group="prometheus", mode=0o750), Directory(path=_RULES)),
+        files=(
+            HostFile(path="/etc/prometheus/prometheus.yml", content=_configuration(host, monitoring, servers)),
+            HostFile(path="/etc/prometheus/blackbox.yml", content=render_template("prometheus/blackbox.yml")),
+            *(HostFile(path=f"{_RULES}/{name}", content=content) for name, content in rules.items()),
+            _arguments(
+                "prometheus",
+                f"--web.listen-address=127.0.0.1:{PORT}",
+                f"--storage.tsdb.path={data}",
+                f"--storage.tsdb.retention.time={monitoring.retention_days}d",
+            ),
+            _arguments(
+                "prometheus-blackbox-exporter",
+                f"--web.listen-address=127.0.0.1:{BLACKBOX_PORT}",
+                "--config.file=/etc/prometheus/blackbox.yml",
+            ),
+            # Half of the server: the rest is Grafana's, Loki's and the page cache's, which Prometheus reads its blocks through.
+            sandbox("prometheus", memory_mb=host.memory_mb // 2, writable=data),
+            sandbox("prometheus-blackbox-exporter", memory_mb=128),
+        ),
+        absent=tuple(f"{_RULES}/{name}" for name in RULE_FILES if name not in rules),
+        checks=(
+            "promtool check config /etc/prometheus/prometheus.yml",
+            "prometheus-blackbox-exporter --config.check --config.file=/etc/prometheus/blackbox.yml",
+        ),
+        units=("prometheus.service", "prometheus-blackbox-exporter.service"),
+        probe=f"curl -fsS -o /dev/null http://127.0.0.1:{PORT}/-/ready && curl -fsS -o /dev/null http://127.0.0.1:{BLACKBOX_PORT}/-/healthy",
+    )
+
+
+def watched(host: HostSpecification) -> tuple[Peer, ...]:
+    """The servers that a monitoring server asks: itself, its region's, and those of regions that have no monitoring server.
+
+    Other regions' are left to their own: private networks of several providers do not meet.
+    """
+    itself = Peer(host.name, host.role, address_of(host), host.region, host.etcd, ("monitoring",))
+    return (itself, *(peer for peer in host.peers if monitor_of(peer.region, (itself, *host.peers)) == itself))
+
+
+def monitor_of(region: str, servers: Iterable[Peer]) -> Peer | None:
+    """The monitoring server of a region: its own, else the first of the stack, else None."""
+    monitors = [server for server in servers if server.role == "monitoring"]
+    return next((server for server in monitors if server.region == region), min(monitors, key=lambda server: server.name, default=None))
+
+
+def sandbox(unit: str, *, memory_mb: int, writable: str = "") -> HostFile:
+    """A drop-in that lets a unit of this server's monitoring write to one directory only, and starts it again whenever it ends."""
+    return HostFile(
+        path=f"/etc/systemd/system/{unit}.service.d/rungway.conf",
+        content=render_template("prometheus/sandbox.conf", memory_mb=memory_mb, writable=writable),
+    )
+
+
+def _arguments(unit: str, *arguments: str) -> HostFile:
+    return HostFile(path=f"/etc/default/{unit}", content=f'ARGS="{" ".join(arguments)}"\n')
+
+
+def _configuration(host: HostSpecification, monitoring: MonitoringService, servers: Iterable[Peer]) -> str:
+    jobs = []
+    for job in _JOBS:
+        targets = [
+            {"address": f"{address_of(server)}:{job.port}", "server": server.name, "role": server.role, "region": server.region}
+            for server in servers
+            if (not job.service or job.service in server.services) and job.role in ("", server.role)
+        ]
+        if targets:
+            jobs.append({"name": job.name, "targets": targets})
+    return render_template("prometheus/prometheus.yml", jobs=jobs, server=host.name, region=host.region, probe_urls=monitoring.probe_urls)
+
+
+RULE_FILES = ("servers.yml", "requests.yml", "postgresql.yml", "redis.yml", "backups.yml")
+
+
+def _rules(monitoring: MonitoringService, servers: Iterable[Peer]) -> dict[str, str]:
+    """The rules of what is watched. Whoever watches the primary region also says when it has no primary."""
+    services = {service for server in servers for service in server.services}
+    sees_primary = any(server.region == monitoring.primary_region for server in servers)
+    values = {"limits": monitoring.thresholds, "primary": monitoring.primary_region if sees_primary else "", **_LABELS}
+    wanted = ["servers.yml", "requests.yml"]
+    wanted += [f"{store}.yml" for store in ("postgresql", "redis") if store in services]
+    rules = {name: render_template(f"prometheus/{name}", **values) for name in wanted}
+    if monitoring.backup_every_hours and sees_primary:
+        rules["backups.yml"] = render_template("prometheus/backups.yml", every_hours=monitoring.backup_every_hours, **values)
+    return rules
