@@ -83,11 +83,11 @@ class Service:
     """One service of a server: what belongs together is checked, replaced, restarted and rolled back together.
 
     In this order: `packages` are installed (Debian's; their own services don't start by it), accounts and directories are made, and when
-    a file differs, `checks` run as root with the new files in a private view of the file system: only when each of these shell commands exits
-    with 0 do the files replace the old ones. `before` runs, then `units` are enabled and started; a changed file has them restarted or
-    reloaded (`on_change`). `probe` is a shell command that must exit with 0 within `probe_seconds`: else the old files come back and
-    the units restart with them. `after` runs last. `masked` units never run. Files that other services made and this one must not have are
-    in `absent`.
+    a file differs, `checks` run as root with the new files in a private view of the file system: only when each of these shell
+    commands exits with 0 do the files replace the old ones. `before` runs, then `units` are enabled and started; a changed file has
+    them restarted or reloaded (`on_change`). `probe` is a shell command that must exit with 0 within `probe_seconds`: else the old
+    files come back and the units restart with them. `after` runs last. `masked` units never run. Files that this server must not have
+    are in `absent`.
     """
 
     name: str
@@ -108,12 +108,18 @@ class Service:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostConfiguration:
-    """Everything on one server. Services converge in their order."""
+    """Everything on the server `name`, whose services converge in their order. `private_address` is None where the provider assigns it."""
 
-    host: HostSpecification
+    name: str
+    private_address: str | None
     services: tuple[Service, ...]
 
     @property
     def files(self) -> tuple[HostFile, ...]:
         """The files of all services."""
         return tuple(file for service in self.services for file in service.files)
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """The packages of all services, each once."""
+        return tuple(dict.fromkeys(package for service in self.services for package in service.packages))

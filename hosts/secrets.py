@@ -50,15 +50,15 @@ def fill_in(configuration: HostConfiguration, *, secrets: Mapping[str, str], add
     Raises:
         MissingValueError: a secret or an address is not given.
     """
-    host = configuration.host
     values: dict[tuple[str, str], str] = {("secret", name): value for name, value in secrets.items()}
     values |= {("address", name): value for name, value in addresses.items()}
     if any(kind == "tls" for kind, _ in _placeholders(configuration)) and AUTHORITY_SECRET in secrets:
-        address = host.private_address or addresses.get(host.name)
-        values |= {("tls", name): text for name, text in server_certificate(secrets[AUTHORITY_SECRET], host.name, address).items()}
+        address = configuration.private_address or addresses.get(configuration.name)
+        texts = server_certificate(secrets[AUTHORITY_SECRET], configuration.name, address)
+        values |= {("tls", name): text for name, text in texts.items()}
     missing = sorted({f"{kind} {name}" for kind, name in _placeholders(configuration)} - {f"{kind} {name}" for kind, name in values})
     if missing:
-        raise MissingValueError(f"{host.name}: not given: {', '.join(missing)}")
+        raise MissingValueError(f"{configuration.name}: not given: {', '.join(missing)}")
     return _replaced(configuration, values)
 
 

@@ -5,11 +5,12 @@ import json
 import socket
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from hosts.configuration import HostConfiguration, HostFile, Service
+from hosts.configuration import HostFile, Service
+from hosts.converge.request import Change, Connection, Request, Result, ServiceResult
 from hosts.secrets import fill_in
 
 CONNECT_PAUSE_SECONDS = 2.0
@@ -21,79 +22,25 @@ class ConvergeError(Exception):
     """A server that is not as asked. The text says which, at which service and step, what it said, and what to do."""
 
 
-@dataclass(frozen=True, slots=True)
-class Connection:
-    """How a server is reached. `address` is the SSH host; a jump host and keys may come from the OpenSSH client configuration
-    `config_file`. An unreachable server is tried for `patience_seconds`.
-    """
-
-    address: str
-    user: str = "admin"
-    port: int = 22
-    key_file: Path | None = None
-    config_file: Path | None = None
-    known_hosts_file: Path | None = None
-    patience_seconds: float = 120.0
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """Something on a server that differs. `now` is the text of a file that is not secret, '' for a new one, None where it isn't shown."""
-
-    kind: str
-    name: str
-    now: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ServiceResult:
-    """One service of a server: what differed, and how long it took to change it, in seconds (0.0 where it was only looked at)."""
-
-    service: str
-    changes: tuple[Change, ...]
-    seconds: float
-
-
-@dataclass(slots=True)
-class Result:
-    """What a convergence found and did. `undone` names services whose interrupted change was taken back first."""
-
-    server: str
-    services: list[ServiceResult] = field(default_factory=list)
-    undone: list[str] = field(default_factory=list)
-    seconds: float = 0.0
-
-    @property
-    def changes(self) -> int:
-        """How many things differed."""
-        return sum(len(service.changes) for service in self.services)
-
-
-def converge(
-    configuration: HostConfiguration,
-    connection: Connection,
-    *,
-    secrets: Mapping[str, str],
-    addresses: Mapping[str, str],
-    mode: Literal["apply", "look"] = "apply",
-) -> Result:
-    """Make the server what `configuration` says, or only `look` what differs.
+def converge(request: Request) -> Result:
+    """Make the server what the request says, or only look what differs.
 
     Raises:
         ConvergeError: it can't be reached or isn't as asked; whatever was under way is as it was before.
         MissingValueError: a secret or an address is not given.
     """
     began = time.monotonic()
-    filled = fill_in(configuration, secrets=secrets, addresses=addresses)
-    request = {
-        "mode": mode,
+    configuration, secrets = request.configuration, request.secrets
+    filled = fill_in(configuration, secrets=secrets, addresses=request.addresses)
+    question = {
+        "mode": request.mode,
         "who": f"{getpass.getuser()} on {socket.gethostname()}",
         "services": [_service(*pair) for pair in zip(configuration.services, filled.services, strict=True)],
     }
-    name = configuration.host.name
-    result = Result(name)
-    ended = False
-    for answer in _ask(name, connection, request):
+    name = configuration.name
+    services: list[ServiceResult] = []
+    undone: list[str] = []
+    for answer in _ask(name, request.connection, question):
         match answer["event"]:
             case "busy":
                 raise ConvergeError(
@@ -102,19 +49,13 @@ def converge(
             case "failed":
                 raise ConvergeError(_without(f"{name}: {answer['service']}: {answer['step']} failed:\n{answer['message']}", secrets))
             case "undone":
-                result.undone.append(answer["service"])
-            case "converged" | "looked":
-                changes = tuple(_change(change) for change in answer["changes"])
-                result.services.append(ServiceResult(answer["service"], changes, answer.get("seconds", 0.0)))
-        ended = len(result.services) == len(configuration.services)
-    if not ended:
+                undone.append(answer["service"])
+            case _:
+                changes = tuple(Change(**change) for change in answer["changes"])
+                services.append(ServiceResult(service=answer["service"], changes=changes, seconds=answer.get("seconds", 0.0)))
+    if len(services) < len(configuration.services):
         raise ConvergeError(f"{name}: the connection ended half way. Run it again: it goes on with what is not done yet.")
-    result.seconds = time.monotonic() - began
-    return result
-
-
-def _change(answer: dict[str, Any]) -> Change:
-    return Change(answer["kind"], answer["name"], answer.get("now"))
+    return Result(server=name, services=tuple(services), undone=tuple(undone), seconds=round(time.monotonic() - began, 3))
 
 
 def _service(rendered: Service, filled: Service) -> dict[str, Any]:
@@ -141,7 +82,7 @@ _BOOTED = f"timeout {BOOT_SECONDS} cloud-init status --wait >/dev/null 2>&1 || t
 """Waits for the first boot. 2 means done, with errors that cloud-init could go on from."""
 
 
-def _ask(name: str, connection: Connection, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _ask(name: str, connection: Connection, question: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Run the agent on the server and yield its answers."""
     # Here, because pyinfra takes half a second to import and most commands never connect.
     from pyinfra.api.arguments import ConnectorArguments
@@ -155,7 +96,7 @@ def _ask(name: str, connection: Connection, request: dict[str, Any]) -> Iterator
                 f"{name}: cloud-init did not end well: `cloud-init status --long` on the server says why. {output.stderr}".strip()
             )
         source = Path(__file__).with_name("agent.py").read_text()
-        arguments = ConnectorArguments(_sudo=True, _stdin=[json.dumps(source), json.dumps(request)])
+        arguments = ConnectorArguments(_sudo=True, _stdin=[json.dumps(source), json.dumps(question)])
         _, output = host.run_shell_command(StringCommand("python3", "-I", "-c", f'"{_RUN_AGENT}"'), **arguments)
     except (OSError, EOFError) as error:
         raise ConvergeError(

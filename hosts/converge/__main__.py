@@ -1,0 +1,33 @@
+"""`python -m hosts.converge`: converges one server, as the JSON request on standard input says, and prints the result as JSON.
+
+This is what `pulumi up` runs for every server. The request holds secrets, which is why it comes this way and not by arguments.
+"""
+
+import sys
+
+from pydantic import TypeAdapter, ValidationError
+
+from hosts.converge.request import Request, Result
+from hosts.converge.run import ConvergeError, converge
+from hosts.secrets import MissingValueError
+
+
+def main() -> int:
+    """Converge and print the result. Exits with 1 and one error when the server is not as asked."""
+    try:
+        request = TypeAdapter(Request).validate_json(sys.stdin.buffer.read())
+        result = converge(request)
+    except ValidationError as error:
+        # The input is not repeated: it holds secrets.
+        places = ", ".join(".".join(str(part) for part in problem["loc"]) for problem in error.errors(include_input=False))
+        sys.stderr.write(f"standard input: not a convergence request: {places or 'no JSON'}\n")
+        return 1
+    except (ConvergeError, MissingValueError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    sys.stdout.write(TypeAdapter(Result).dump_json(result).decode() + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,96 @@
+"""What a rehearsal asks of the machine that it runs on, said before anything is started."""
+
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from rungway.errors import RungwayError
+
+TOOLS = {
+    "mmdebstrap": "mmdebstrap",
+    "systemd-nspawn": "systemd-container",
+    "ip": "iproute2",
+    "mkfs.ext4": "e2fsprogs",
+    "losetup": "mount",
+    "nft": "nftables",
+    "tc": "iproute2",
+    "ssh": "openssh-client",
+    "ssh-keygen": "openssh-client",
+}
+"""Programs that a rehearsal calls, and the Debian packages that have them."""
+
+MEMORY_PER_SERVER_MB = 450
+"""What a rehearsed server uses when its services run, in MiB: measured 150 to 420 with small data sets."""
+MEMORY_BASE_MB = 600
+"""The world outside the servers: object store, certificate authority, name server, clients."""
+
+DISK_BASE_GB = 3
+"""The cached roots and packages, in GB."""
+DISK_PER_SERVER_GB = 1
+"""What a server writes: its packages and its sparse volume, in GB."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lack:
+    """Something that this kernel can't do, and what a rehearsal leaves out for it."""
+
+    what: str
+    consequence: str
+
+
+def check_machine(servers: int, cache: Path) -> None:
+    """Whether `servers` servers can be rehearsed here, with roots cached under `cache`.
+
+    Raises:
+        RungwayError: with everything that is missing, and the command that installs it.
+    """
+    problems = []
+    packages = sorted({package for tool, package in TOOLS.items() if not shutil.which(tool, path=_PATH)})
+    if os.geteuid() != 0:
+        problems.append("found a user without root's rights; needed: root, to boot servers in namespaces of their own")
+    if packages:
+        problems.append(f"not installed: {', '.join(packages)} (Debian or Ubuntu: apt-get install {' '.join(packages)})")
+    needed_mb = MEMORY_BASE_MB + servers * MEMORY_PER_SERVER_MB
+    free_mb = _available_memory_mb()
+    if free_mb < needed_mb:
+        problems.append(f"found {free_mb} MiB of free memory; needed: {needed_mb} MiB for {servers} servers")
+    needed_gb = DISK_BASE_GB + servers * DISK_PER_SERVER_GB
+    free_gb = _free_disk_gb(cache)
+    if free_gb < needed_gb:
+        problems.append(f"found {free_gb} GB free at {cache}; needed: {needed_gb} GB")
+    if problems:
+        raise RungwayError(
+            "rehearsal: " + "; ".join(problems), hint="docs/rehearsal.md says how to rehearse in one Docker container instead"
+        )
+
+
+def kernel_lacks() -> list[Lack]:
+    """What is tried before the rehearsal, because some kernels can't: the checks that need it are skipped with this reason."""
+    lacks = []
+    if not _in_namespace("ip link add lack0 type dummy && tc qdisc add dev lack0 root netem delay 1ms"):
+        lacks.append(Lack("netem", "links are slowed down by bandwidth (tbf) alone, not by delay"))
+    if not _in_namespace("ip link add wg0 type wireguard"):
+        lacks.append(Lack("WireGuard", "links between regions are not encrypted here"))
+    return lacks
+
+
+_PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
+
+
+def _in_namespace(script: str) -> bool:
+    """Whether a shell command works in a network namespace of its own, which is gone afterwards."""
+    return subprocess.run(["unshare", "--net", "sh", "-c", script], capture_output=True, check=False).returncode == 0
+
+
+def _available_memory_mb() -> int:
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) // 1024
+    return 0
+
+
+def _free_disk_gb(path: Path) -> int:
+    existing = next(parent for parent in (path, *path.parents) if parent.exists())
+    return shutil.disk_usage(existing).free // 1_000_000_000

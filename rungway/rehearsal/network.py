@@ -1,0 +1,99 @@
+"""The networks of a rehearsal: one private, one that stands for the internet, in namespaces that nothing outside can see."""
+
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from rungway.rehearsal.roots import run
+
+OUTSIDE = "198.51.100.1"
+OUTSIDE_V6 = "2001:db8:100::1"
+"""The world outside: router, name server, object store, certificate authority, administrator (documentation networks: RFC 5737, 3849)."""
+VISITOR = "173.245.48.9"
+"""An address of Cloudflare's, from which web traffic comes when Cloudflare is in front."""
+STRANGER = "203.0.113.9"
+"""An address that no firewall rule knows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where a server is in the private network and on the internet, where a private server has no IPv4 address (`public` is None)."""
+
+    private: str
+    public: str | None
+    public_v6: str
+
+
+class Network:
+    """Namespaces of one rehearsal, all named after `prefix`; `outside` is the one of the world outside."""
+
+    def __init__(self, prefix: str) -> None:
+        self._prefix = prefix
+        self._count = 0
+        self.hub = f"{prefix}-hub"
+        self.outside = f"{prefix}-outside"
+
+    def create(self) -> None:
+        """Make the two bridges, in a namespace without a way out, and the world outside."""
+        run(["ip", "netns", "add", self.hub])
+        for bridge in ("private", "internet"):
+            self._ip(self.hub, "link", "add", bridge, "type", "bridge", "forward_delay", "0")
+            self._ip(self.hub, "link", "set", bridge, "up")
+        run(["ip", "netns", "add", self.outside])
+        self._ip(self.outside, "link", "set", "lo", "up")
+        self._join(self.outside, "internet", "eth0", [f"{OUTSIDE}/24", f"{OUTSIDE_V6}/64", f"{VISITOR}/32", f"{STRANGER}/32"])
+
+    def add_server(self, name: str, addresses: Addresses, private_prefix: int) -> str:
+        """A namespace for a server with its interfaces; returns its name."""
+        namespace = self.namespace(name)
+        run(["ip", "netns", "add", namespace])
+        self._ip(namespace, "link", "set", "lo", "up")
+        public = [f"{addresses.public_v6}/64", *([f"{addresses.public}/24"] if addresses.public else [])]
+        self._join(namespace, "internet", "eth0", public)
+        self._join(namespace, "private", "eth1", [f"{addresses.private}/{private_prefix}"])
+        if addresses.public:
+            self._ip(namespace, "route", "add", "default", "via", OUTSIDE)
+        self._ip(namespace, "-6", "route", "add", "default", "via", OUTSIDE_V6)
+        return namespace
+
+    def namespace(self, name: str) -> str:
+        """The namespace of a server."""
+        return f"{self._prefix}-{name}"
+
+    def cut(self, name: str) -> None:
+        """Take a server's links down, as when its power fails."""
+        for interface in ("eth0", "eth1"):
+            self._ip(self.namespace(name), "link", "set", interface, "down")
+
+    def slow(self, name: str, rate: str) -> None:
+        """Limit what a server sends over the private network, for example to '1mbit'."""
+        self._tc(name, "qdisc", "replace", "dev", "eth1", "root", "tbf", "rate", rate, "burst", "16kb", "latency", "400ms")
+
+    def restore_speed(self, name: str) -> None:
+        """Lift the limit."""
+        self._tc(name, "qdisc", "del", "dev", "eth1", "root")
+
+    def remove_server(self, name: str) -> None:
+        """Remove a server's namespace; its links go with it."""
+        subprocess.run(["ip", "netns", "delete", self.namespace(name)], capture_output=True, check=False)
+
+    def remove(self) -> None:
+        """Remove every namespace of the rehearsal."""
+        for path in Path("/run/netns").glob(f"{self._prefix}-*"):
+            subprocess.run(["ip", "netns", "delete", path.name], capture_output=True, check=False)
+
+    def _join(self, namespace: str, bridge: str, interface: str, addresses: list[str]) -> None:
+        self._count += 1
+        port = f"port{self._count}"
+        run(["ip", "link", "add", port, "netns", self.hub, "type", "veth", "peer", "name", interface, "netns", namespace])
+        self._ip(self.hub, "link", "set", port, "master", bridge, "up")
+        for address in addresses:
+            nodad = ["nodad"] if ":" in address else []
+            self._ip(namespace, "address", "add", address, "dev", interface, *nodad)
+        self._ip(namespace, "link", "set", interface, "up")
+
+    def _ip(self, namespace: str, *arguments: str) -> None:
+        run(["ip", "-n", namespace, *arguments])
+
+    def _tc(self, name: str, *arguments: str) -> None:
+        run(["tc", "-n", self.namespace(name), *arguments])

@@ -1,0 +1,179 @@
+"""The Debian 13 roots that servers boot from, made once and kept: a base like the providers' image, and a pool of a phase's packages."""
+
+import fcntl
+import hashlib
+import shutil
+import subprocess
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from rungway.errors import RungwayError
+
+MIRROR = "http://deb.debian.org/debian"
+SUITE = "trixie"
+
+BASE_PACKAGES = (
+    "apparmor",
+    "apt-utils",
+    "ca-certificates",
+    "cloud-init",
+    "dbus",
+    "e2fsprogs",
+    "iproute2",
+    "iputils-ping",
+    "kmod",
+    "libpam-systemd",
+    "netbase",
+    "nftables",
+    "openssh-server",
+    "openssl",
+    "procps",
+    "python3",
+    "sudo",
+    "systemd",
+    "systemd-sysv",
+    "udev",
+)
+"""What the providers' Debian images hold and Rungway counts on."""
+
+OUTSIDE_PACKAGES = ("curl", "dnsmasq-base", "gunicorn", "nmap", "pebble", "python3-moto", "python3-flask", "python3-flask-cors", "wrk")
+"""The world around the servers: an object store (moto), a certificate authority (pebble), a name server, a load generator, a scanner."""
+
+KEPT_ROOTS = 6
+"""Older roots and pools than so many are removed."""
+
+
+class Roots:
+    """The cache of roots under `directory`."""
+
+    def __init__(self, directory: Path, say: Callable[[str], None]) -> None:
+        self._directory = directory
+        self._say = say
+
+    def base(self) -> Path:
+        """A Debian root with what a provider's image has."""
+        return self._cached("base", BASE_PACKAGES, self._make_base)
+
+    def with_packages(self, name: str, packages: Iterable[str]) -> Path:
+        """The upper layer of a root: `packages` installed over the base, with no service started."""
+        return self._cached(name, tuple(sorted(packages)), self._make_layer)
+
+    def pool(self, packages: Iterable[str]) -> Path:
+        """A local package repository with `packages` and everything that they need over the base."""
+        return self._cached("pool", tuple(sorted(packages)), self._make_pool)
+
+    def _cached(self, name: str, packages: tuple[str, ...], make: Callable[[Path, tuple[str, ...]], None]) -> Path:
+        recipe = "\n".join((SUITE, MIRROR, *BASE_PACKAGES, *packages))
+        path = self._directory / f"{name}-{hashlib.sha256(recipe.encode()).hexdigest()[:12]}"
+        self._directory.mkdir(parents=True, exist_ok=True)
+        # Two rehearsals may want the same root at once: the second waits for the first.
+        with open(self._directory / f"{name}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not path.exists():
+                self._say(f"making {name} ({len(packages)} packages), once")
+                unfinished = path.with_suffix(".new")
+                remove_root(unfinished)
+                make(unfinished, packages)
+                unfinished.rename(path)
+                self._forget_old(name)
+        path.touch()
+        return path
+
+    def _forget_old(self, name: str) -> None:
+        old = sorted(self._directory.glob(f"{name}-*"), key=lambda path: path.stat().st_mtime, reverse=True)[KEPT_ROOTS:]
+        for path in old:
+            remove_root(path)
+
+    def _make_base(self, path: Path, packages: tuple[str, ...]) -> None:
+        run(["mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(packages)}", SUITE, str(path), MIRROR])
+        # Speed: a rehearsed server may lose its disk at any time.
+        (path / "etc/dpkg/dpkg.cfg.d/unsafe-io").write_text("force-unsafe-io\n")
+
+    def _make_layer(self, path: Path, packages: tuple[str, ...]) -> None:
+        path.mkdir()
+        with Overlay([self.base()], path.with_suffix(".work"), upper=path) as root:
+            (root / "usr/sbin/policy-rc.d").write_text("#!/bin/sh\nexit 101\n")
+            (root / "usr/sbin/policy-rc.d").chmod(0o755)
+            self._apt(root, "install", *packages)
+            run(["chroot", str(root), "apt-get", "clean"])
+            (root / "usr/sbin/policy-rc.d").unlink()
+        shutil.rmtree(path.with_suffix(".work"), ignore_errors=True)
+
+    def _make_pool(self, path: Path, packages: tuple[str, ...]) -> None:
+        path.mkdir()
+        work = path.with_suffix(".work")
+        with Overlay([self.base()], work) as root:
+            self._apt(root, "install", "--download-only", *packages)
+            archives = root / "var/cache/apt/archives"
+            for package in archives.glob("*.deb"):
+                shutil.copy2(package, path / package.name)
+            (root / "pool").mkdir()
+            run(["mount", "--bind", str(path), str(root / "pool")])
+            try:
+                index = subprocess.run(
+                    ["chroot", str(root), "sh", "-c", "cd /pool && apt-ftparchive packages ."], capture_output=True, check=True
+                )
+            finally:
+                run(["umount", str(root / "pool")])
+            (path / "Packages").write_bytes(index.stdout)
+        shutil.rmtree(work, ignore_errors=True)
+
+    def _apt(self, root: Path, *arguments: str) -> None:
+        # The host's own name server, for as long as the packages are fetched.
+        resolver = root / "etc/resolv.conf"
+        resolver.unlink(missing_ok=True)
+        shutil.copyfile("/etc/resolv.conf", resolver)
+        environment = ["env", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C.UTF-8"]
+        run(["chroot", str(root), *environment, "apt-get", "update", "--quiet", "--error-on=any"])
+        run(["chroot", str(root), *environment, "apt-get", "--yes", "--quiet", "--no-install-recommends", *arguments])
+        resolver.unlink()
+
+
+class Overlay:
+    """A root made of read-only layers (the topmost first) with a writable one above; mounted while the `with` block runs."""
+
+    def __init__(self, lower: list[Path], directory: Path, *, upper: Path | None = None) -> None:
+        self._lower = lower
+        self._upper = upper or directory / "upper"
+        self._work = directory / "work"
+        self.root = directory / "root"
+
+    def __enter__(self) -> Path:
+        self.mount()
+        return self.root
+
+    def __exit__(self, *_: object) -> None:
+        self.unmount()
+
+    def mount(self) -> None:
+        """Mount it at `root`."""
+        for path in (self._upper, self._work, self.root):
+            path.mkdir(parents=True, exist_ok=True)
+        layers = ":".join(str(path) for path in self._lower)
+        run(["mount", "-t", "overlay", "overlay", "-o", f"lowerdir={layers},upperdir={self._upper},workdir={self._work}", str(self.root)])
+
+    def unmount(self) -> None:
+        """Unmount it, and whatever was mounted below."""
+        subprocess.run(["umount", "--recursive", str(self.root)], capture_output=True, check=False)
+
+
+def remove_root(path: Path) -> None:
+    """Delete a root, with everything that is still mounted below it unmounted first."""
+    for line in reversed(Path("/proc/mounts").read_text().splitlines()):
+        mounted = line.split()[1].replace("\\040", " ")
+        if mounted == str(path) or mounted.startswith(f"{path}/"):
+            subprocess.run(["umount", "--lazy", mounted], capture_output=True, check=False)
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def run(command: list[str]) -> str:
+    """Run a command of the machine and return what it printed.
+
+    Raises:
+        RungwayError: it failed, with the end of what it said.
+    """
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
+    if done.returncode:
+        said = "\n".join(done.stdout.strip().splitlines()[-8:])
+        raise RungwayError(f"rehearsal: `{' '.join(command[:6])}` failed with exit code {done.returncode}: {said}")
+    return done.stdout

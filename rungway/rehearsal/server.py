@@ -1,0 +1,249 @@
+"""One rehearsed server: a Debian root of its own, booted with its real init system."""
+
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hosts.bootstrap import bootstrap_user_data
+from hosts.specification import HostSpecification
+from rungway.errors import RungwayError
+from rungway.rehearsal.network import OUTSIDE, OUTSIDE_V6, Addresses, Network
+from rungway.rehearsal.roots import Overlay, remove_root, run
+
+REBOOT = 133
+"""Exit code with which systemd-nspawn says that the server asked for a reboot."""
+VOLUME_SIZE = "3G"
+"""Size of a rehearsed data volume: sparse, and small enough that filling it is quick."""
+CGROUPS = Path("/sys/fs/cgroup")
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """Who converges the servers: key pair and OpenSSH client configuration."""
+
+    key_file: Path
+    public_key: str
+    config_file: Path
+    known_hosts_file: Path
+
+
+class RehearsedServer:
+    """A server of the phase. `directory` holds its disk; `layers` are the read-only roots below it; `pool` is the package repository."""
+
+    def __init__(self, host: HostSpecification, addresses: Addresses, network: Network, directory: Path, rehearsal: str) -> None:
+        self.host = host
+        self.addresses = addresses
+        self._network = network
+        self._directory = directory
+        self._cgroup = f"{rehearsal}/{host.name}"
+        self._disk: Overlay | None = None
+        self._loop: str | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._ending = False
+        self._pool = Path()
+        self._private_prefix = 0
+        self.boots = 0
+
+    @property
+    def root(self) -> Path:
+        """The server's file system, as this machine sees it."""
+        return self._directory / "root"
+
+    def prepare(self, layers: Sequence[Path], pool: Path, operator: Operator, private_prefix: int) -> None:
+        """Make its disk, its volume, its network and its user data, as a provider would."""
+        self._disk = Overlay(list(layers), self._directory)
+        self._disk.mount()
+        seed = self.root / "var/lib/cloud/seed/nocloud"
+        seed.mkdir(parents=True)
+        (seed / "meta-data").write_text(f"instance-id: {self.host.name}\n")
+        (seed / "user-data").write_text(
+            bootstrap_user_data(
+                hostname=self.host.name, public_keys=[operator.public_key], provider=self.host.provider, data_mount=self.host.data_mount
+            )
+        )
+        (self.root / "etc/cloud/cloud.cfg.d/99-rehearsal.cfg").write_text("datasource_list: [NoCloud]\nnetwork: {config: disabled}\n")
+        sources = self.root / "etc/apt"
+        for old in (sources / "sources.list", *(sources / "sources.list.d").glob("*")):
+            old.unlink(missing_ok=True)
+        (sources / "sources.list").write_text("deb [trusted=yes] file:/srv/pool ./\n")
+        resolver = self.root / "etc/resolv.conf"
+        resolver.unlink(missing_ok=True)
+        resolver.write_text(f"nameserver {OUTSIDE if self.addresses.public else OUTSIDE_V6}\n")
+        self._pool, self._private_prefix = pool, private_prefix
+        if self.host.data_mount:
+            volume = self._directory / "volume.img"
+            run(["truncate", "--size", VOLUME_SIZE, str(volume)])
+            self._loop = run(["losetup", "--find", "--show", str(volume)]).strip()
+        self._network.add_server(self.host.name, self.addresses, private_prefix)
+
+    def boot(self) -> None:
+        """Start it. It boots again by itself when it asks for a reboot."""
+        self._ending = False
+        self._start()
+        threading.Thread(target=self._keep_running, name=f"watch {self.host.name}", daemon=True).start()
+
+    def power_cut(self) -> None:
+        """Links down, then every process killed at once. What the disk holds stays; the page cache survives, so fsync is not tested."""
+        self._ending = True
+        self._network.cut(self.host.name)
+        self._kill()
+
+    def power_on(self) -> None:
+        """Boot again after a power cut, with new links."""
+        self._network.remove_server(self.host.name)
+        self._network.add_server(self.host.name, self.addresses, self._private_prefix)
+        self.boot()
+
+    def run(self, command: str, timeout_seconds: float = 60, stdin: str | None = None) -> tuple[int, str]:
+        """Run a shell command as root inside the server. For checks only: convergence goes over SSH."""
+        process = self._leader()
+        entered = ["nsenter", f"--target={process}", "--all", "--wd=/", "bash", "-c", command]
+        try:
+            done = subprocess.run(
+                entered,
+                input=stdin,
+                stdin=subprocess.DEVNULL if stdin is None else None,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                timeout=timeout_seconds,
+                env={"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"},
+            )
+        except subprocess.TimeoutExpired:
+            return 124, f"no end after {timeout_seconds:.0f} s"
+        return done.returncode, done.stdout
+
+    def destroy(self) -> None:
+        """Stop it and remove all that it was."""
+        self._ending = True
+        self._kill()
+        self._network.remove_server(self.host.name)
+        remove_root(self.root)
+        if self._loop:
+            subprocess.run(["losetup", "--detach", self._loop], capture_output=True, check=False)
+        remove_root(self._directory)
+        remove_cgroup(self._cgroup)
+
+    def _start(self) -> None:
+        self.boots += 1
+        binds = [f"--bind-ro={self._pool}:/srv/pool"]
+        if self._loop:
+            binds.append(f"--bind={self._loop}:/dev/disk/by-id/scsi-0HC_Volume_1")
+        command = [
+            "systemd-nspawn",
+            "--quiet",
+            "--boot",
+            f"--directory={self.root}",
+            f"--machine={self.host.name}",
+            "--register=no",
+            "--keep-unit",
+            f"--network-namespace-path=/run/netns/{self._network.namespace(self.host.name)}",
+            "--capability=CAP_NET_ADMIN",
+            "--resolv-conf=off",
+            "--timezone=off",
+            "--link-journal=no",
+            "--console=pipe",
+            *binds,
+        ]
+        environment = {**os.environ, "SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network", "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"}
+        enter = _enter_cgroup(self._cgroup)
+        with open(self._directory / "console.log", "ab") as console:
+            self._process = subprocess.Popen(
+                ["sh", "-c", f'{enter} exec "$@"', "sh", *command],
+                stdin=subprocess.DEVNULL,
+                stdout=console,
+                stderr=console,
+                env=environment,
+                start_new_session=True,
+            )
+
+    def _keep_running(self) -> None:
+        while self._process is not None:
+            code = self._process.wait()
+            if self._ending or code != REBOOT:
+                return
+            self._start()
+
+    def _kill(self) -> None:
+        for process in _processes(self._cgroup):
+            _signal(process, signal.SIGKILL)
+        if self._process is not None:
+            _signal(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+            self._process = None
+        end = time.monotonic() + 10
+        while (left := _processes(self._cgroup)) and time.monotonic() < end:
+            for process in left:
+                _signal(process, signal.SIGKILL)
+            time.sleep(0.02)
+
+    def _leader(self) -> int:
+        """The server's PID 1, as this machine numbers it: the child of systemd-nspawn."""
+        if self._process is not None and self._process.poll() is None:
+            children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
+            if children:
+                return int(children[0])
+        raise RungwayError(f"{self.host.name} does not run; its console: {self._directory / 'console.log'}")
+
+
+def _signal(process: int, number: signal.Signals) -> None:
+    try:
+        os.kill(process, number)
+    except ProcessLookupError:
+        return
+
+
+def _hierarchies() -> list[Path]:
+    """The mounted cgroup hierarchies: one with version 2, several with version 1."""
+    if (CGROUPS / "cgroup.controllers").exists():
+        return [CGROUPS]
+    return [path for path in sorted(CGROUPS.iterdir()) if (path / "cgroup.procs").exists()]
+
+
+def _enter_cgroup(group: str) -> str:
+    """Shell commands that put the shell into a cgroup of its own in every hierarchy."""
+    commands = []
+    for hierarchy in _hierarchies():
+        path = hierarchy / group
+        for parent in reversed([path, *(parent for parent in path.parents if parent.is_relative_to(hierarchy) and parent != hierarchy)]):
+            parent.mkdir(exist_ok=True)
+            # Version 1: a new cpuset is empty, and nothing can join an empty one.
+            for setting in ("cpuset.cpus", "cpuset.mems"):
+                if (parent / setting).exists() and not (parent / setting).read_text().strip():
+                    (parent / setting).write_text((parent.parent / setting).read_text())
+        commands.append(f"echo $$ > {path}/cgroup.procs;")
+    return " ".join(commands)
+
+
+def _processes(group: str) -> list[int]:
+    """Every process in the cgroup and those below it."""
+    found: set[int] = set()
+    for hierarchy in _hierarchies():
+        for file in [*(hierarchy / group).rglob("cgroup.procs")]:
+            try:
+                found.update(int(line) for line in file.read_text().split())
+            except OSError:
+                continue
+    return sorted(found)
+
+
+def remove_cgroup(group: str) -> None:
+    """Remove an empty cgroup and those below it."""
+    for hierarchy in _hierarchies():
+        for path in sorted((hierarchy / group).rglob("*"), reverse=True):
+            if path.is_dir():
+                _remove_directory(path)
+        _remove_directory(hierarchy / group)
+
+
+def _remove_directory(path: Path) -> None:
+    try:
+        path.rmdir()
+    except OSError:
+        return
