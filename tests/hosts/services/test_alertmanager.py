@@ -1,0 +1,46 @@
+"""Alertmanager: who is told, without the address in a readable file, and what is not said twice."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from hosts.services.alertmanager import alertmanager
+from tests.support.monitored_hosts import APP_PEER, content, host, monitoring_host, service_of
+
+CONFIGURATION = "/etc/prometheus/alertmanager.yml"
+needs_amtool = pytest.mark.skipif(not shutil.which("amtool"), reason="needs amtool (Debian package prometheus-alertmanager)")
+
+
+def test_only_a_monitoring_server_has_it() -> None:
+    assert alertmanager(host(APP_PEER)) is None
+
+
+def test_the_webhook_is_secret() -> None:
+    service = service_of(alertmanager, monitoring_host())
+
+    (secret,) = [file for file in service.files if file.is_secret]
+    assert (secret.path, secret.owner, secret.mode) == ("/etc/prometheus/alert-webhook-url", "prometheus", 0o600)
+    assert secret.content == "${secret:alert-webhook-url}"
+    assert f"url_file: {secret.path}" in content(service, CONFIGURATION)
+
+
+def test_it_listens_on_loopback_and_for_no_cluster() -> None:
+    arguments = content(service_of(alertmanager, monitoring_host()), "/etc/default/prometheus-alertmanager")
+
+    assert '--web.listen-address=127.0.0.1:9093 --cluster.listen-address="' in arguments
+    assert "--storage.path=/srv/data/alertmanager " in arguments
+
+
+@needs_amtool
+def test_alertmanager_accepts_its_configuration_and_sends_everything_somewhere(tmp_path: Path) -> None:
+    path = tmp_path / "alertmanager.yml"
+    path.write_text(content(service_of(alertmanager, monitoring_host()), CONFIGURATION))
+
+    check = subprocess.run(["amtool", "check-config", str(path)], capture_output=True, text=True, check=False)
+    assert check.returncode == 0, check.stdout + check.stderr
+
+    for severity in ("warning", "critical"):
+        command = ["amtool", "config", "routes", "test", f"--config.file={path}", f"severity={severity}", "alertname=CpuBusy"]
+        assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "webhook\n"

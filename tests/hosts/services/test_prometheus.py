@@ -1,0 +1,186 @@
+"""Prometheus: whom it asks, what it keeps, and that each alert fires when it should and only then (with promtool, on the real rules)."""
+
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from hosts.services.prometheus import monitor_of, prometheus, watched
+from hosts.specification import HostSpecification, Peer
+from tests.support.monitored_hosts import (
+    APP_PEER,
+    DATABASE_PEER,
+    MONITORING_PEER,
+    REDIS_PEER,
+    content,
+    host,
+    monitoring_host,
+    service_of,
+)
+
+RULE_TESTS = sorted((Path(__file__).parents[1] / "prometheus_rules").glob("*.yml"))
+OTHER_APP = Peer("app-us-1", "app", "10.1.1.10", "us", services=("application",))
+OTHER_MONITORING = Peer("monitoring-us-1", "monitoring", "10.1.4.10", "us", services=("monitoring",))
+
+needs_promtool = pytest.mark.skipif(not shutil.which("promtool"), reason="needs promtool (Debian package prometheus)")
+
+
+def _yaml(text: str) -> Any:
+    return YAML(typ="safe").load(text)
+
+
+def _jobs(specification: HostSpecification) -> dict[str, list[Any]]:
+    """The targets of each scrape job."""
+    configuration = _yaml(content(service_of(prometheus, specification), "/etc/prometheus/prometheus.yml"))
+    return {
+        job["job_name"]: [target for group in job["static_configs"] for target in group["targets"]]
+        for job in configuration["scrape_configs"]
+    }
+
+
+def _rules(specification: HostSpecification) -> dict[str, str]:
+    files = service_of(prometheus, specification).files
+    return {Path(file.path).name: file.content for file in files if "/rules/" in file.path}
+
+
+def test_only_a_monitoring_server_has_it() -> None:
+    assert prometheus(host(APP_PEER)) is None
+
+
+def test_every_server_is_asked_for_what_runs_on_it() -> None:
+    assert _jobs(monitoring_host()) == {
+        "node": ["10.0.4.10:9100", "10.0.1.10:9100", "10.0.2.10:9100", "10.0.3.10:9100"],
+        "nginx": ["10.0.1.10:9113"],
+        "requests": ["10.0.1.10:3903"],
+        "postgresql": ["10.0.2.10:9187"],
+        "pgbouncer": ["10.0.2.10:9127"],
+        "redis": ["10.0.3.10:9121"],
+        "prometheus": ["127.0.0.1:9090"],
+        "alertmanager": ["127.0.0.1:9093"],
+        "health": ["https://api.example.com/health"],
+    }
+
+
+def test_stores_beside_the_application_are_asked_there() -> None:
+    everything = Peer("app-eu-1", "app", None, "eu", services=("application", "postgresql", "redis"))
+
+    jobs = _jobs(monitoring_host(peers=(everything,)))
+
+    assert (jobs["postgresql"], jobs["redis"]) == (["${address:app-eu-1}:9187"], ["${address:app-eu-1}:9121"])
+    assert "pgbouncer" not in jobs
+
+
+def test_a_target_says_which_server_it_is() -> None:
+    configuration = _yaml(content(service_of(prometheus, monitoring_host()), "/etc/prometheus/prometheus.yml"))
+    (nginx,) = next(job["static_configs"] for job in configuration["scrape_configs"] if job["job_name"] == "nginx")
+
+    assert nginx["labels"] == {"server": "app-eu-1", "role": "app", "region": "eu"}
+
+
+def test_a_region_with_a_monitoring_server_of_its_own_is_left_to_it() -> None:
+    alone = monitoring_host(peers=(APP_PEER, OTHER_APP))
+    beside = monitoring_host(peers=(APP_PEER, OTHER_APP, OTHER_MONITORING))
+
+    assert [server.name for server in watched(alone)] == ["monitoring-eu-1", "app-eu-1", "app-us-1"]
+    assert [server.name for server in watched(beside)] == ["monitoring-eu-1", "app-eu-1"]
+
+
+def test_a_region_without_a_monitoring_server_has_the_stacks_first() -> None:
+    assert monitor_of("us", (OTHER_APP, OTHER_MONITORING, MONITORING_PEER)) == OTHER_MONITORING
+    assert monitor_of("asia", (OTHER_MONITORING, MONITORING_PEER)) == MONITORING_PEER
+    assert monitor_of("eu", (APP_PEER,)) is None
+
+
+def test_it_listens_on_loopback_and_keeps_its_data_on_the_volume_for_as_long_as_the_settings_say() -> None:
+    arguments = content(service_of(prometheus, monitoring_host()), "/etc/default/prometheus")
+
+    assert arguments == (
+        'ARGS="--web.listen-address=127.0.0.1:9090 --storage.tsdb.path=/srv/data/prometheus --storage.tsdb.retention.time=30d"\n'
+    )
+
+
+def test_without_a_volume_the_data_is_where_the_package_keeps_it() -> None:
+    service = service_of(prometheus, monitoring_host(data_mount=None))
+
+    assert "--storage.tsdb.path=/var/lib/prometheus/metrics2 " in content(service, "/etc/default/prometheus")
+    assert "ReadWritePaths=/var/lib/prometheus/metrics2\n" in content(service, "/etc/systemd/system/prometheus.service.d/rungway.conf")
+
+
+def test_there_are_rules_for_what_is_watched_and_none_for_what_is_not() -> None:
+    service = service_of(prometheus, monitoring_host(peers=(APP_PEER, REDIS_PEER)))
+
+    assert set(_rules(monitoring_host(peers=(APP_PEER, REDIS_PEER)))) == {"servers.yml", "requests.yml", "redis.yml", "backups.yml"}
+    assert service.absent == ("/etc/prometheus/rules/postgresql.yml",)
+
+
+def test_only_who_watches_the_primary_region_misses_its_primary() -> None:
+    elsewhere = Peer("database-us-1", "database", "10.1.2.10", "us", services=("postgresql",))
+    own = _rules(monitoring_host())
+    other = _rules(monitoring_host(region="us", peers=(elsewhere, DATABASE_PEER, MONITORING_PEER)))
+
+    assert "PostgresqlNoPrimary" in own["postgresql.yml"]
+    assert "PostgresqlNoPrimary" not in other["postgresql.yml"]
+    assert "expr: count(pg_replication_is_replica == 0) > 0" in other["postgresql.yml"]
+    assert "backups.yml" not in other
+
+
+def _alerts() -> set[tuple[str, str]]:
+    groups = [group for text in _rules(monitoring_host()).values() for group in _yaml(text)["groups"]]
+    return {(rule["alert"], rule["labels"]["severity"]) for group in groups for rule in group["rules"] if "alert" in rule}
+
+
+def _firing() -> str:
+    """What the rule tests expect to fire, as text."""
+    tests = [test for path in RULE_TESTS for test in _yaml(path.read_text())["tests"]]
+    return "\n".join(sample["labels"] for test in tests for case in test["promql_expr_test"] for sample in case["exp_samples"])
+
+
+def test_every_alert_has_a_case_in_which_it_fires() -> None:
+    shown = _firing()
+
+    missing = {(name, severity) for name, severity in _alerts() if f'alertname="{name}", severity="{severity}"' not in shown}
+
+    assert missing == set()
+
+
+def test_every_file_of_rules_has_a_healthy_case_in_which_nothing_fires() -> None:
+    quiet = {
+        rules
+        for path in RULE_TESTS
+        for document in [_yaml(path.read_text())]
+        for rules in document["rule_files"]
+        if any(not case["exp_samples"] and case["expr"].startswith("count") for case in document["tests"][0]["promql_expr_test"])
+    }
+
+    assert quiet == {f"rules/{name}" for name in _rules(monitoring_host())}
+
+
+@needs_promtool
+@pytest.mark.parametrize("path", RULE_TESTS, ids=lambda path: path.stem)
+def test_alerts_fire_when_they_should_and_only_then(path: Path, tmp_path: Path) -> None:
+    (tmp_path / "rules").mkdir()
+    for name, text in _rules(monitoring_host()).items():
+        (tmp_path / "rules" / name).write_text(text)
+    shutil.copy(path, tmp_path / path.name)
+
+    done = subprocess.run(["promtool", "test", "rules", path.name], cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@needs_promtool
+def test_prometheus_accepts_its_configuration(tmp_path: Path) -> None:
+    service = service_of(prometheus, monitoring_host())
+    for file in service.files:
+        path = tmp_path / file.path[1:]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(file.content.replace("/etc/prometheus/rules", f"{tmp_path}/etc/prometheus/rules"))
+
+    command = ["promtool", "check", "config", str(tmp_path / "etc/prometheus/prometheus.yml")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "5 rule files found" in done.stdout
