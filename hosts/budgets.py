@@ -6,6 +6,7 @@ meant to refuse what can't work before it is paid for; it does not replace measu
 
 from dataclasses import dataclass
 
+from hosts import tuning
 from hosts.specification import HostSpecification, PgbouncerService, PostgresqlService, RedisService
 
 OPERATING_SYSTEM_MB = 300
@@ -30,21 +31,9 @@ NGINX_BASE_MB = 16
 NGINX_PER_CORE_MB = 16
 """nginx: the master, and one worker process a core (worker_processes auto) with its TLS sessions and buffers, in MiB."""
 
-SHARED_BUFFERS_PERCENT = 25
-"""PostgreSQL documentation, "Resource Consumption", shared_buffers: 25 % of the memory is a reasonable starting value."""
-
-SHARED_BUFFERS_LEAST_MB = 128
-"""PostgreSQL's own default for shared_buffers, in MiB: tuning never goes below it."""
-
 BACKEND_MB = 5
 """Private memory of one PostgreSQL connection, in MiB: between 2 with huge pages and 8 without, as measured in A. Freund, "Measuring
 the Memory Overhead of a Postgres Connection" (2020)."""
-
-WORK_MEMORY_MB = 4
-"""PostgreSQL's default work_mem, in MiB: every connection sorts or hashes once at the same time."""
-
-MAINTENANCE_MB = 3 * 64
-"""PostgreSQL's defaults: three autovacuum workers with 64 MiB of maintenance_work_mem each."""
 
 PATRONI_MB = 64
 """Patroni beside a PostgreSQL that has standbys or is one, in MiB. Our own estimate of a Python process."""
@@ -103,28 +92,11 @@ class Budget:
 
 
 def memory_budget(host: HostSpecification) -> Budget:
-    """What the services of `host` may use at once, against the memory of the server, in MiB.
-
-    PostgreSQL comes last in the parts: where it shares the server, its tuning starts from what the others leave.
-    """
+    """What the services of `host` may use at once, against the memory of the server, in MiB."""
     parts = _parts_beside_postgresql(host)
     if host.postgresql:
         parts += _postgresql_parts(host, host.postgresql)
     return Budget(host.name, "MiB", host.memory_mb, _total(parts), tuple(parts))
-
-
-def shared_buffers_mb(host: HostSpecification) -> int:
-    """shared_buffers of the PostgreSQL on `host`, in MiB: 25 % of what it may use, and never less than PostgreSQL's own default.
-
-    It may use the memory promised to it; else, on a server of its own, the server's; else what the other services leave.
-    """
-    if host.postgresql and host.postgresql.memory_mb:
-        usable_mb = host.postgresql.memory_mb
-    elif host.role == "database":
-        usable_mb = host.memory_mb
-    else:
-        usable_mb = host.memory_mb - _total(_parts_beside_postgresql(host))
-    return max(SHARED_BUFFERS_LEAST_MB, usable_mb * SHARED_BUFFERS_PERCENT // 100)
 
 
 def connection_budget(host: HostSpecification) -> list[Budget]:
@@ -205,13 +177,24 @@ def _pgbouncer_mb(pgbouncer: PgbouncerService) -> int:
 
 def _postgresql_parts(host: HostSpecification, postgresql: PostgresqlService) -> list[tuple[str, int]]:
     parts = [
-        ("PostgreSQL shared buffers", shared_buffers_mb(host)),
-        ("PostgreSQL connections", postgresql.max_connections * (BACKEND_MB + WORK_MEMORY_MB)),
-        ("PostgreSQL maintenance", MAINTENANCE_MB),
+        ("PostgreSQL shared memory", tuning.shared_memory_mb(host)),
+        ("PostgreSQL connections", _open_connections(host, postgresql) * BACKEND_MB),
+        ("PostgreSQL sorts and hashes", tuning.busy_processes(host) * tuning.work_mem_mb(host) * tuning.HASH_MEMORY_MULTIPLIER),
+        (
+            "PostgreSQL maintenance",
+            tuning.maintenance_work_mem_mb(host) + tuning.AUTOVACUUM_WORKERS * tuning.autovacuum_work_mem_mb(host),
+        ),
     ]
     # A promise is kept free as a whole, even where the parts need less of it.
     rest = postgresql.memory_mb - _total(parts)
     return [*parts, ("PostgreSQL rest of its promise", rest)] if rest > 0 else parts
+
+
+def _open_connections(host: HostSpecification, postgresql: PostgresqlService) -> int:
+    """The most that clients open, which may be fewer than PostgreSQL would accept."""
+    pgbouncer = host.pgbouncer
+    clients = pgbouncer.pool_size + tuning.reserve_pool_size(host) if pgbouncer else postgresql.clients
+    return min(postgresql.max_connections, clients + postgresql.reserved_connections)
 
 
 def _total(parts: list[tuple[str, int]]) -> int:

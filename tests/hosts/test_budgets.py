@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from hosts.budgets import Budget, connection_budget, memory_budget, shared_buffers_mb
+from hosts.budgets import Budget, connection_budget, memory_budget
 from hosts.specification import (
     AlertThresholds,
     ApplicationService,
@@ -108,7 +108,7 @@ def test_memory_of_a_small_server_that_holds_everything() -> None:
         subject="app-eu-1",
         unit="MiB",
         available=2048,
-        used=1889,
+        used=2018,
         parts=(
             ("operating system", 300 + 2048 // 64),
             ("exporters and logs", 32 + 64 + 2 * 32),
@@ -116,9 +116,10 @@ def test_memory_of_a_small_server_that_holds_everything() -> None:
             ("nginx", 16 + 16),
             ("application", 200),
             ("backup", 128),
-            ("PostgreSQL shared buffers", (2048 - 980) * 25 // 100),
-            ("PostgreSQL connections", 50 * 9),
-            ("PostgreSQL maintenance", 192),
+            ("PostgreSQL shared memory", 512 + 16 + 4 + 48),
+            ("PostgreSQL connections", 50 * 5),
+            ("PostgreSQL sorts and hashes", 3 * 2 * 16),
+            ("PostgreSQL maintenance", 64 + 3 * 16),
         ),
     )
 
@@ -135,9 +136,10 @@ def test_memory_of_a_database_node_with_standbys() -> None:
         ("backup", 128),
         ("PgBouncer", 16 + 196),
         ("Patroni", 64),
-        ("PostgreSQL shared buffers", 4096),
-        ("PostgreSQL connections", 1800),
-        ("PostgreSQL maintenance", 192),
+        ("PostgreSQL shared memory", 4096 + 128 + 13 + 48),
+        ("PostgreSQL connections", (150 + 37 + 10) * 5),
+        ("PostgreSQL sorts and hashes", 17 * 2 * 64),
+        ("PostgreSQL maintenance", 512 + 3 * 128),
     )
 
 
@@ -193,8 +195,12 @@ def test_servers_that_people_run_fit(host: HostSpecification) -> None:
     [
         (_host("app", 4, application=_application(16, 300)), ("application", 4800), 5468),
         (_host("redis", 4, redis=_redis(4096)), ("Redis", 6154), 6646),
-        (_host("app", 2, cores=1, application=_application(1), postgresql=_postgresql(500)), ("PostgreSQL connections", 4500), 5843),
-        (_host("database", 4, postgresql=_postgresql(100, memory_mb=4096)), ("PostgreSQL rest of its promise", 1980), 4588),
+        (
+            _host("app", 2, cores=1, application=_application(1), postgresql=_postgresql(500, clients=490)),
+            ("PostgreSQL connections", 2500),
+            4168,
+        ),
+        (_host("database", 4, postgresql=_postgresql(100, memory_mb=4096)), ("PostgreSQL rest of its promise", 2191), 4588),
     ],
     ids=["workers", "redis", "connections", "promise"],
 )
@@ -208,26 +214,16 @@ def test_promises_that_do_not_fit_show(host: HostSpecification, largest: tuple[s
 
 def test_a_promise_is_kept_free_as_a_whole_but_more_is_counted_where_it_is_too_small() -> None:
     kept = memory_budget(_host("database", 16, postgresql=_postgresql(100, memory_mb=8192))).parts[2:]
-    too_small = memory_budget(_host("database", 16, postgresql=_postgresql(100, memory_mb=1024))).parts[2:]
+    too_small = memory_budget(_host("database", 16, postgresql=_postgresql(100, memory_mb=256))).parts[2:]
 
     assert sum(share for _, share in kept) == 8192
-    assert too_small == (("PostgreSQL shared buffers", 256), ("PostgreSQL connections", 900), ("PostgreSQL maintenance", 192))
+    assert sum(share for _, share in too_small) > 256
 
 
-def test_shared_buffers_are_a_quarter_of_what_postgresql_may_use_and_never_below_the_default() -> None:
-    assert shared_buffers_mb(_host("database", 32, postgresql=_postgresql(100))) == 8192
-    assert shared_buffers_mb(_host("database", 32, postgresql=_postgresql(100, memory_mb=4096))) == 1024
-    assert shared_buffers_mb(_host("app", 2, application=_application(16), postgresql=_postgresql(100))) == 128
+@pytest.mark.parametrize(("memory_gb", "max_connections"), [(2, 50), (4, 100), (8, 200)])
+def test_the_lean_plans_database_servers_fit(memory_gb: int, max_connections: int) -> None:
+    host = _host("database", memory_gb, postgresql=_postgresql(max_connections, clients=max_connections), backup=BACKUP)
 
-
-@pytest.mark.parametrize(("memory_gb", "max_connections", "shared_buffers"), [(2, 50, 512), (4, 100, 1024), (8, 200, 2048)])
-def test_a_database_server_gets_the_shared_buffers_of_the_lean_plan_and_fits(
-    memory_gb: int, max_connections: int, shared_buffers: int
-) -> None:
-    """The plan's table says 512 MB, 1 GB and 2 GB for servers of 2, 4 and 8 GB."""
-    host = _host("database", memory_gb, postgresql=_postgresql(max_connections), backup=BACKUP)
-
-    assert shared_buffers_mb(host) == shared_buffers
     assert memory_budget(host).used <= memory_gb * 1024
 
 
@@ -238,20 +234,30 @@ def test_a_database_server_gets_the_shared_buffers_of_the_lean_plan_and_fits(
 def test_the_lean_plans_single_servers_fit(
     memory_gb: int, cores: int, workers: int, redis_mb: int, max_connections: int, backup: BackupService | None
 ) -> None:
+    """With a quarter of the whole server for shared buffers, as the plan's table says, and every connection that PostgreSQL accepts."""
     host = _host(
         "app",
         memory_gb,
         cores=cores,
         application=_application(workers),
         redis=_redis(redis_mb) if redis_mb else None,
-        postgresql=_postgresql(max_connections),
+        postgresql=_postgresql(max_connections, clients=max_connections),
         backup=backup,
     )
 
     budget = memory_budget(host)
     assert budget.used <= budget.available
-    # Beside the application PostgreSQL gets a quarter of what is left, which is less than the plan's quarter of the whole server.
-    assert 128 <= shared_buffers_mb(host) < memory_gb * 256
+
+
+@pytest.mark.parametrize(
+    ("clients", "pgbouncer", "open_connections"),
+    [(40, None, 50), (95, None, 100), (400, _pgbouncer(500, 40), 60), (400, _pgbouncer(500, 80), 100), (400, _pgbouncer(500, 90), 100)],
+    ids=["few-clients", "all-that-is-accepted", "pool-and-its-reserve", "pool-and-what-is-left", "pool-alone"],
+)
+def test_memory_counts_the_connections_that_can_be_opened(clients: int, pgbouncer: PgbouncerService | None, open_connections: int) -> None:
+    budget = memory_budget(_host("database", 4, postgresql=_postgresql(100, clients=clients), pgbouncer=pgbouncer))
+
+    assert dict(budget.parts)["PostgreSQL connections"] == open_connections * 5
 
 
 def test_connections_without_a_pooler() -> None:
