@@ -1,0 +1,155 @@
+"""The application: two colours of one image, of which one serves, and the rollout that changes over between them.
+
+For some seconds of a rollout both run, so the server needs the memory of the application twice then. A container engine runs
+the image; where none can (a rehearsal), systemd runs the same program from a directory, which `image` names then.
+"""
+
+import json
+import re
+import shlex
+
+from hosts.configuration import Account, Directory, HostFile, Service, Task, secret
+from hosts.endpoints import database_endpoint, redis_endpoint
+from hosts.specification import ApplicationService, HostSpecification
+from hosts.templating import render_template
+
+AUTHORITY = "/etc/rungway/tls/authority.crt"
+
+CONFIGURATION = "/etc/rungway/application"
+STATE = "/var/lib/rungway-application"
+ROLLOUT = "/usr/local/sbin/rungway-rollout"
+
+ACTIVE_FILE = f"{STATE}/active.conf"
+"""Which colour serves, as a line of nginx' configuration."""
+
+START_SECONDS = 90
+"""How long a new version may take until it is healthy."""
+
+DRAIN_SECONDS = 30
+"""How long requests and WebSockets of the old version may last after the switch."""
+
+KEEPALIVE_SECONDS = 75
+"""Uvicorn closes idle connections after this time: later than nginx, which opens them (`hosts.services.nginx`)."""
+
+BACKLOG = 2048
+"""Connections that wait for a worker: the plans' figure, and Uvicorn's own."""
+
+PROCESSES = 512
+"""Processes and threads of one colour; a fork bomb ends here."""
+
+_PATH = re.compile(r"/[A-Za-z0-9._~/-]*")
+_IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:@-]*|/[A-Za-z0-9._/-]+")
+
+
+def colours(application: ApplicationService) -> tuple[tuple[str, int], ...]:
+    """The two versions that can run side by side, with their ports on loopback: the setting's and its neighbour."""
+    return ("blue", application.port), ("green", application.port ^ 1)
+
+
+def health_check_path(host: HostSpecification) -> str:
+    """The path that answers 200 when the application can serve, fit for nginx' configuration and for a shell.
+
+    Raises:
+        ValueError: a path with other characters than those of a plain one.
+    """
+    path = host.application.health_check_path if host.application else "/"
+    if not _PATH.fullmatch(path):
+        raise ValueError(f"{host.name}: health_check_path: found {path!r}; allowed: / and letters, digits, and any of . _ ~ -")
+    return path
+
+
+def application(host: HostSpecification, *, containers: bool = True) -> Service | None:
+    """The application on a server of the role app; None elsewhere, and while no image is named. systemd runs it without `containers`.
+
+    Raises:
+        ValueError: the image or the health check's path has characters that none has.
+    """
+    wanted = host.application
+    if host.role != "app" or wanted is None or not wanted.image:
+        return None
+    if not _IMAGE.fullmatch(wanted.image):
+        raise ValueError(f"{host.name}: image: found {wanted.image!r}; allowed: a container image with its tag or digest")
+    values = _values(host, wanted, containers=containers)
+    definition = HostFile(
+        path=str(values["definition"]),
+        content=render_template(f"application/{'compose.yaml' if containers else 'application@.service'}", **values),
+    )
+    return Service(
+        name="application",
+        packages=("curl", "procps") if containers else ("curl", "procps", "python3-uvicorn"),
+        accounts=() if containers else (Account(name="application"),),
+        directories=(Directory(path=CONFIGURATION, mode=0o700), Directory(path=STATE, mode=0o755)),
+        files=(
+            definition,
+            HostFile(
+                path=str(values["environment_file"]),
+                content=render_template("application/application.env", variables=_environment(host, wanted)),
+                mode=0o600,
+            ),
+            HostFile(path=ROLLOUT, content=render_template("application/rollout.sh", **values), mode=0o755),
+        ),
+        checks=(f"bash -n {ROLLOUT}", _check(definition.path, containers=containers)),
+        after=(Task(name="roll the application out", unless=f"{ROLLOUT} --check", script=ROLLOUT),),
+    )
+
+
+def _check(definition: str, *, containers: bool) -> str:
+    return f"docker-compose --file {definition} config --quiet" if containers else "systemd-analyze verify application@blue.service"
+
+
+def _values(host: HostSpecification, wanted: ApplicationService, *, containers: bool) -> dict[str, object]:
+    return {
+        "containers": containers,
+        "image": wanted.image,
+        "migration_shell": shlex.quote(wanted.migration_command) if wanted.migration_command else "",
+        # JSON is YAML; Compose takes a doubled $ as a plain one.
+        "migration_yaml": json.dumps(wanted.migration_command.replace("$", "$$")),
+        "health_check_path": health_check_path(host),
+        "colours": colours(wanted),
+        "cores": host.cores,
+        "memory_mb": wanted.workers * wanted.worker_memory_mb,
+        "processes": PROCESSES,
+        "authority": AUTHORITY,
+        "environment_file": f"{CONFIGURATION}/application.env",
+        "definition": f"{CONFIGURATION}/compose.yaml" if containers else "/etc/systemd/system/application@.service",
+        "state": STATE,
+        "active_file": ACTIVE_FILE,
+        "start_seconds": START_SECONDS,
+        "drain_seconds": DRAIN_SECONDS,
+        "stop_seconds": DRAIN_SECONDS + 5,
+    }
+
+
+def _environment(host: HostSpecification, wanted: ApplicationService) -> list[tuple[str, str]]:
+    """What the application is told. Uvicorn reads every UVICORN_ variable as the option of that name."""
+    variables = [
+        ("APPLICATION_IMAGE", wanted.image),
+        ("UVICORN_HOST", "127.0.0.1"),
+        ("UVICORN_WORKERS", str(wanted.workers)),
+        ("UVICORN_LIMIT_CONCURRENCY", str(wanted.worker_concurrency)),
+        ("UVICORN_BACKLOG", str(BACKLOG)),
+        ("UVICORN_TIMEOUT_KEEP_ALIVE", str(KEEPALIVE_SECONDS)),
+        ("UVICORN_TIMEOUT_GRACEFUL_SHUTDOWN", str(DRAIN_SECONDS)),
+        ("UVICORN_ACCESS_LOG", "false"),
+        ("PYTHONUNBUFFERED", "1"),
+    ]
+    if database := database_endpoint(host):
+        address, port = database
+        login = f"application:{secret('postgresql-application')}"
+        variables += [
+            ("DATABASE_URL", f"postgresql://{login}@{address}:{port}/application?sslmode=verify-full&sslrootcert={AUTHORITY}"),
+            ("DATABASE_POOL_SIZE", str(wanted.database_pool_size)),
+            ("DATABASE_MAX_OVERFLOW", str(wanted.database_max_overflow)),
+        ]
+    if redis := redis_endpoint(host):
+        address, port = redis
+        variables.append(("REDIS_URL", f"rediss://:{secret('redis')}@{address}:{port}/0?ssl_cert_reqs=required&ssl_ca_certs={AUTHORITY}"))
+    if wanted.uploads_bucket:
+        variables += [
+            ("S3_BUCKET", wanted.uploads_bucket),
+            ("AWS_REGION", "auto"),
+            ("AWS_ENDPOINT_URL_S3", f"https://{secret('uploads-endpoint')}"),
+            ("AWS_ACCESS_KEY_ID", secret("uploads-key-id")),
+            ("AWS_SECRET_ACCESS_KEY", secret("uploads-key-secret")),
+        ]
+    return variables
