@@ -117,7 +117,15 @@ def _application(settings: Settings, region: Region, cores: int) -> ApplicationS
         redis_nodes=_nodes(stores, "redis"),
         redis_sentinel=stores.redis.sentinel,
         proxy_protocol=region.load_balancer.enabled,
+        uploads_bucket=_uploads_bucket(settings),
     )
+
+
+def _uploads_bucket(settings: Settings) -> str:
+    """The full name of the first bucket that may be written to and is not the backups'; empty without one."""
+    buckets = settings.edge.buckets if settings.edge.enabled else ()
+    names = (bucket.name for bucket in buckets if bucket.token == "write" and bucket.name != settings.backup.bucket)
+    return next((f"{settings.name}-{name}" for name in names), "")
 
 
 def _nodes(region: Region, store: str) -> tuple[str, ...]:
