@@ -69,6 +69,7 @@ _EXPORTERS = {
     # The stores are on the application server while they have no servers of their own, and with them their metrics.
     "app": (
         ("9113", "nginx metrics"),
+        ("3903", "request metrics"),
         ("9187", "PostgreSQL metrics"),
         ("9127", "PgBouncer metrics"),
         ("9121", "Redis metrics"),
@@ -112,7 +113,7 @@ def flows(role: str) -> Iterator[Flow]:
             yield Flow(role, PRIVATE, "tcp", "6379", "Redis")
             yield Flow(role, PRIVATE, "tcp", "26379", "Sentinel")
         case "monitoring":
-            yield Flow(role, PRIVATE, "tcp", "3100", "logs (Loki)")
+            yield Flow(role, PRIVATE, "tcp", "19532", "journals")
             yield Flow(role, PRIVATE, "tcp", "4317-4318", "traces (OpenTelemetry)")
             yield Flow(role, PRIVATE, "tcp", "2379-2380", "etcd witness")
         case "kubernetes-control" | "kubernetes-worker":

@@ -44,6 +44,21 @@ def _public(rules: tuple[Rule, ...]) -> set[tuple[str, str, tuple[str, ...]]]:
     return {(rule.protocol, rule.port, rule.sources) for rule in rules if rule.sources != (NETWORK,)}
 
 
+def test_a_monitoring_server_takes_journals_and_traces_and_asks_for_everything_else_itself() -> None:
+    assert [(rule.protocol, rule.port) for rule in _rules("monitoring")] == [
+        ("icmp", ""),
+        ("tcp", "22"),
+        ("tcp", "9100"),
+        ("tcp", "19532"),
+        ("tcp", "4317-4318"),
+        ("tcp", "2379-2380"),
+    ]
+
+
+def test_request_metrics_are_reached_over_the_private_network_alone() -> None:
+    assert Rule("request metrics", "tcp", "3903", (NETWORK,)) in _rules("app")
+
+
 def test_a_database_is_reached_over_the_private_network_alone() -> None:
     assert [(rule.protocol, rule.port) for rule in _rules("database")] == [
         ("icmp", ""),
