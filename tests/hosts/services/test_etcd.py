@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,36 +12,12 @@ from ruamel.yaml import YAML
 
 from hosts.configuration import Service
 from hosts.services.etcd import PROBE, etcd, members
-from hosts.specification import HostSpecification, Peer
-
-
-def _peer(name: str, address: str | None, *, region: str = "eu", votes: bool = True) -> Peer:
-    return Peer(name, "database", address, region, votes)
-
-
-def _host(**changes: Any) -> HostSpecification:
-    arguments: dict[str, Any] = {
-        "name": "database-eu-1",
-        "role": "database",
-        "provider": "hetzner",
-        "location": "nbg1",
-        "region": "eu",
-        "cores": 2,
-        "memory_mb": 4096,
-        "disk_gb": 40,
-        "architecture": "x86",
-        "private_address": "10.0.2.10",
-        "public": False,
-        "jump_host": None,
-        "data_mount": "/srv/data",
-        "etcd": True,
-        "peers": (_peer("monitoring-eu-1", "10.0.4.10"), _peer("database-eu-2", "10.0.2.11")),
-    }
-    return HostSpecification(**(arguments | changes))
+from hosts.specification import Peer
+from tests.support.database_host import database_host
 
 
 def _service(**changes: Any) -> Service:
-    service = etcd(_host(**changes))
+    service = etcd(database_host(nodes=2, **changes))
     assert service
     return service
 
@@ -55,16 +32,16 @@ def _configuration(**changes: Any) -> dict[str, Any]:
 
 
 def test_a_server_that_does_not_vote_has_none() -> None:
-    assert etcd(_host(etcd=False)) is None
+    assert etcd(database_host()) is None
 
 
 def test_members_are_the_voters_of_the_region_in_an_order_that_all_of_them_share() -> None:
-    app = _peer("app-eu-1", "10.0.1.10", votes=False)
-    abroad = _peer("database-us-1", "10.1.2.10", region="us")
-    host = _host(peers=(*_host().peers, app, abroad))
+    host = database_host(2, nodes=2)
+    more = (*host.peers, Peer("app-eu-1", "app", "10.0.1.10", "eu"), Peer("database-us-1", "database", "10.1.2.10", "us", True))
 
-    assert [member.name for member in members(host)] == ["database-eu-1", "database-eu-2", "monitoring-eu-1"]
-    assert [member.name for member in members(_host(etcd=False))] == ["database-eu-2", "monitoring-eu-1"]
+    assert [member.name for member in members(replace(host, peers=more))] == ["database-eu-1", "database-eu-2", "monitoring-eu-1"]
+    assert [member.name for member in members(database_host(nodes=3))] == ["database-eu-1", "database-eu-2", "database-eu-3"]
+    assert [member.name for member in members(replace(host, etcd=False))] == ["database-eu-1", "monitoring-eu-1"]
 
 
 def test_it_listens_on_the_private_address_and_for_clients_of_the_server_itself() -> None:
@@ -88,7 +65,7 @@ def test_nobody_is_heard_without_a_certificate_of_the_stack(side: str) -> None:
 
 
 def test_addresses_that_the_provider_assigns_are_filled_in_later() -> None:
-    configuration = _configuration(private_address=None, peers=(_peer("database-eu-2", None),))
+    configuration = _configuration(private_address=None, peers=(Peer("database-eu-2", "database", None, "eu", True),))
 
     assert configuration["initial-cluster"] == (
         "database-eu-1=https://${address:database-eu-1}:2380,database-eu-2=https://${address:database-eu-2}:2380"
