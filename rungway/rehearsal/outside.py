@@ -57,7 +57,7 @@ class Outside:
         self._spawn("dnsmasq", ["dnsmasq", "--keep-in-foreground", "--no-resolv", "--no-hosts", "--no-daemon", "--user=root", *records])
         workers = ["gunicorn", "--workers", "1", "--threads", "8", "--timeout", "120", "--chdir", "/srv/outside"]
         tls = ["--certfile", "/srv/outside/server.crt", "--keyfile", "/srv/outside/server.key"]
-        self._spawn("storage", [*workers, *tls, "--bind", "[::]:443", "storage:application"])
+        self._spawn("storage", [*workers, *tls, "--bind", "[::]:443", "storage:application"], _STORAGE_ENVIRONMENT)
         self._spawn("acme", ["pebble", "-config", "/srv/outside/pebble.json", "-dnsserver", f"{OUTSIDE}:53"], {"PEBBLE_VA_NOSLEEP": "1"})
         for port in (53, 443, 14000, 15000):
             self._wait_for(port)
@@ -133,10 +133,13 @@ _PEBBLE = {
     }
 }
 
-# One process: moto keeps objects in memory. Requests are for S3 whatever their form.
+_STORAGE_ENVIRONMENT = {"S3_IGNORE_SUBDOMAIN_BUCKETNAME": "true"}
+"""A bucket is named by the path: our own host name says nothing about it."""
+
+# One process: moto keeps objects in memory.
 _STORAGE = """\
-from moto.server import DomainDispatcherApplication, create_backend_app
-application = DomainDispatcherApplication(create_backend_app, service="s3")
+from moto.server import create_backend_app
+application = create_backend_app("s3")
 """
 
 

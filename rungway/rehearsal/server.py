@@ -102,7 +102,7 @@ class RehearsedServer:
     def run(self, command: str, timeout_seconds: float = 60, stdin: str | None = None) -> tuple[int, str]:
         """Run a shell command as root inside the server. For checks only: convergence goes over SSH."""
         process = self._leader()
-        entered = ["nsenter", f"--target={process}", "--all", "--wd=/", "bash", "-c", command]
+        entered = ["nsenter", f"--target={process}", "--all", "--wdns=/", "bash", "-c", command]
         try:
             done = subprocess.run(
                 entered,
@@ -132,9 +132,15 @@ class RehearsedServer:
 
     def _start(self) -> None:
         self.boots += 1
-        binds = [f"--bind-ro={self._pool}:/srv/pool"]
+        options = [f"--bind-ro={self._pool}:/srv/pool"]
+        if self.host.application or self.host.monitoring:
+            # Docker's image layers are overlays, which can't be stacked on the overlay that the server's root is.
+            (self._directory / "containers").mkdir(exist_ok=True)
+            options.append(f"--bind={self._directory / 'containers'}:/var/lib/docker")
+            # runc gives each container a session keyring and a device filter.
+            options.append("--system-call-filter=add_key keyctl bpf")
         if self._loop:
-            binds.append(f"--bind={self._loop}:/dev/disk/by-id/scsi-0HC_Volume_1")
+            options.append(f"--bind={self._loop}:/dev/disk/by-id/scsi-0HC_Volume_1")
         command = [
             "systemd-nspawn",
             "--quiet",
@@ -149,7 +155,7 @@ class RehearsedServer:
             "--timezone=off",
             "--link-journal=no",
             "--console=pipe",
-            *binds,
+            *options,
         ]
         environment = {**os.environ, "SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network", "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"}
         enter = _enter_cgroup(self._cgroup)
@@ -171,17 +177,10 @@ class RehearsedServer:
             self._start()
 
     def _kill(self) -> None:
-        for process in _processes(self._cgroup):
-            _signal(process, signal.SIGKILL)
+        kill_all(self._cgroup)
         if self._process is not None:
-            _signal(self._process.pid, signal.SIGKILL)
             self._process.wait()
             self._process = None
-        end = time.monotonic() + 10
-        while (left := _processes(self._cgroup)) and time.monotonic() < end:
-            for process in left:
-                _signal(process, signal.SIGKILL)
-            time.sleep(0.02)
 
     def _leader(self) -> int:
         """The server's PID 1, as this machine numbers it: the child of systemd-nspawn."""
@@ -190,6 +189,15 @@ class RehearsedServer:
             if children:
                 return int(children[0])
         raise RungwayError(f"{self.host.name} does not run; its console: {self._directory / 'console.log'}")
+
+
+def kill_all(group: str) -> None:
+    """End every process in a cgroup and those below it, at once."""
+    end = time.monotonic() + 10
+    while (left := _processes(group)) and time.monotonic() < end:
+        for process in left:
+            _signal(process, signal.SIGKILL)
+        time.sleep(0.02)
 
 
 def _signal(process: int, number: signal.Signals) -> None:

@@ -1,0 +1,222 @@
+"""A whole phase on this machine: its servers, their secrets, and their convergence by the code that production uses."""
+
+import json
+import os
+import secrets as random_secrets
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import TypeAdapter
+
+from hosts.configuration import HostConfiguration
+from hosts.converge.request import Connection, Request, Result
+from hosts.render import host_configuration
+from hosts.secrets import needed_secrets
+from hosts.specification import HostSpecification
+from rungway.errors import RungwayError
+from rungway.rehearsal.network import OUTSIDE, Addresses, Network
+from rungway.rehearsal.outside import ACME_HOST, AUTHORITY_FILE, STORAGE_HOST, Outside, RehearsalAuthority
+from rungway.rehearsal.roots import OUTSIDE_PACKAGES, Overlay, Roots, remove_root, run
+from rungway.rehearsal.server import Operator, RehearsedServer, remove_cgroup
+
+if TYPE_CHECKING:
+    from infra.settings import Settings
+
+DOMAIN = "example.test"
+"""The stack's domain in a rehearsal (RFC 6761: never a real one)."""
+CONVERGE_SECONDS = 900
+"""The longest that the convergence of one server may take here."""
+AT_ONCE = 4
+"""Servers that converge at the same time: more of them only wait for one another on a small machine."""
+
+Say = Callable[[str], None]
+
+
+class RehearsedPhase:
+    """The servers of a phase. `directory` holds everything that belongs to this rehearsal, `cache` what the next ones use again."""
+
+    def __init__(self, name: str, settings: "Settings", hosts: Iterable[HostSpecification], directory: Path, cache: Path, say: Say) -> None:
+        self.name = name
+        self.settings = settings
+        self._directory = directory
+        self._say = say
+        self._roots = Roots(cache, say)
+        self.network = Network(name)
+        self.hosts = {host.name: host for host in hosts}
+        self.configurations = {host.name: host_configuration(host) for host in self.hosts.values()}
+        self.secrets = _secrets(self.configurations.values())
+        self.addresses = _addresses(self.hosts.values(), settings)
+        self.servers: dict[str, RehearsedServer] = {}
+        self.outside: Outside | None = None
+        self.operator: Operator | None = None
+
+    def prepare(self) -> None:
+        """Make roots, networks, the world outside and the disks of all servers. Nothing runs yet but the world outside."""
+        pool = self._roots.pool({package for configuration in self.configurations.values() for package in configuration.packages})
+        outside_layer = self._roots.with_packages("outside", OUTSIDE_PACKAGES)
+        base = self._roots.base()
+        self._directory.mkdir(parents=True, exist_ok=True)
+        self.operator = self._make_operator()
+        authority = RehearsalAuthority()
+        trust = self._make_trust(base, authority)
+        self.network.create()
+        self.outside = Outside(self.network, self._directory / "outside", [trust, outside_layer, base])
+        self.outside.start(self.public_names(), *authority.issue([STORAGE_HOST, ACME_HOST]))
+        for host in self.hosts.values():
+            server = RehearsedServer(host, self.addresses[host.name], self.network, self._directory / "servers" / host.name, self.name)
+            self.servers[host.name] = server
+            server.prepare([trust, base], pool, self.operator, self._private_prefix())
+
+    def boot(self) -> None:
+        """Power every server on."""
+        for server in self.servers.values():
+            server.boot()
+
+    def converge(self, names: Iterable[str] | None = None) -> dict[str, Result]:
+        """Converge servers (all when None is given), in the order that they need each other, as `pulumi up` does."""
+        wanted = list(self.servers if names is None else names)
+        results: dict[str, Result] = {}
+        for wave in waves([self.hosts[name] for name in wanted]):
+            with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
+                results.update(zip(wave, pool.map(self._converge_one, wave), strict=True))
+        return results
+
+    def request(self, name: str) -> Request:
+        """What is asked of one server's convergence."""
+        assert self.operator is not None  # noqa: S101 (prepare made it)
+        return Request(
+            configuration=self.configurations[name],
+            connection=Connection(
+                address=name,
+                key_file=self.operator.key_file,
+                config_file=self.operator.config_file,
+                known_hosts_file=self.operator.known_hosts_file,
+            ),
+            secrets=self.secrets,
+            addresses={other: addresses.private for other, addresses in self.addresses.items()},
+        )
+
+    def ask(self, request: Request) -> subprocess.CompletedProcess[str]:
+        """Run one convergence from the administrator's place in the network."""
+        return subprocess.run(
+            ["ip", "netns", "exec", self.network.outside, sys.executable, "-m", "hosts.converge"],
+            input=TypeAdapter(Request).dump_json(request).decode(),
+            capture_output=True,
+            text=True,
+            timeout=CONVERGE_SECONDS,
+        )
+
+    def public_names(self) -> dict[str, str]:
+        """The public names of the phase, each with the address of the first server that serves it."""
+        names: dict[str, str] = {}
+        for host in self.hosts.values():
+            public = self.addresses[host.name].public
+            if host.application and public:
+                for hostname in host.application.hostnames:
+                    names.setdefault(hostname, public)
+        return names
+
+    def remove(self) -> None:
+        """End everything and remove it, however far it came."""
+        for server in self.servers.values():
+            server.destroy()
+        if self.outside is not None:
+            self.outside.stop()
+        remove_leftovers(self.name, self._directory)
+
+    def _converge_one(self, name: str) -> Result:
+        began = time.monotonic()
+        done = self.ask(self.request(name))
+        if done.returncode:
+            raise RungwayError(f"rehearsal: {done.stderr.strip()}")
+        result = TypeAdapter(Result).validate_json(done.stdout)
+        self._say(f"{name}: {result.changes} changes, {time.monotonic() - began:.1f} s")
+        return result
+
+    def _make_operator(self) -> Operator:
+        """A key pair for this rehearsal, and a client configuration that goes through the jump hosts."""
+        key = self._directory / "operator"
+        run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "operator", "-f", str(key)])
+        known_hosts = self._directory / "known_hosts"
+        known_hosts.touch(mode=0o600)
+        lines = []
+        for host in self.hosts.values():
+            addresses = self.addresses[host.name]
+            lines += [f"Host {host.name}", f"  HostName {addresses.private if host.jump_host else addresses.public}"]
+            if host.jump_host:
+                lines.append(f"  ProxyJump {host.jump_host}")
+        lines += [
+            "Host *",
+            "  User admin",
+            f"  IdentityFile {key}",
+            f"  UserKnownHostsFile {known_hosts}",
+            "  StrictHostKeyChecking accept-new",
+        ]
+        config = self._directory / "ssh_config"
+        config.write_text("\n".join(lines) + "\n")
+        return Operator(key, key.with_suffix(".pub").read_text().strip(), config, known_hosts)
+
+    def _make_trust(self, base: Path, authority: RehearsalAuthority) -> Path:
+        """A layer in which the rehearsal's authority is among the public ones."""
+        layer = self._directory / "trust"
+        with Overlay([base], self._directory / "trust-work", upper=layer) as root:
+            (root / AUTHORITY_FILE).write_bytes(authority.certificate)
+            run(["chroot", str(root), "update-ca-certificates"])
+        return layer
+
+    def _private_prefix(self) -> int:
+        return int(self.settings.network.cidr.rpartition("/")[2])
+
+
+def waves(hosts: Iterable[HostSpecification]) -> list[list[str]]:
+    """Names of servers in the order in which they converge: those of one wave don't need each other to be ready.
+
+    Stores and monitoring come first; applications need the stores.
+    """
+    all_hosts = list(hosts)
+    first = [host.name for host in all_hosts if host.role not in ("app", "kubernetes-worker")]
+    second = [host.name for host in all_hosts if host.name not in first]
+    return [wave for wave in (first, second) if wave]
+
+
+def remove_leftovers(name: str, directory: Path) -> None:
+    """Remove what a rehearsal left, even one that was killed: processes, mounts, loop devices, namespaces, cgroups, files."""
+    from rungway.rehearsal.server import kill_all
+
+    kill_all(name)
+    for namespace in Path("/run/netns").glob(f"{name}-*"):
+        pids = subprocess.run(["ip", "netns", "pids", namespace.name], capture_output=True, text=True, check=False).stdout.split()
+        for pid in pids:
+            if int(pid) != os.getpid():
+                subprocess.run(["kill", "-KILL", pid], capture_output=True, check=False)
+    loops = json.loads(run(["losetup", "--list", "--json"]) or '{"loopdevices": []}')["loopdevices"]
+    remove_root(directory)
+    for loop in loops:
+        if str(loop["back-file"]).startswith(f"{directory}/"):
+            subprocess.run(["losetup", "--detach", loop["name"]], capture_output=True, check=False)
+    Network(name).remove()
+    remove_cgroup(name)
+
+
+def _secrets(configurations: Iterable[HostConfiguration]) -> dict[str, str]:
+    """Fresh secrets for this rehearsal, and the addresses of its world outside where a real stack has those of its providers."""
+    from rungway.rehearsal.outside import ACME_DIRECTORY
+
+    names = set().union(*(needed_secrets(configuration) for configuration in configurations))
+    known = {"backup-endpoint": STORAGE_HOST, "acme-directory": ACME_DIRECTORY, "alert-webhook-url": f"http://{OUTSIDE}:9/"}
+    return {name: known.get(name) or random_secrets.token_hex(24) for name in sorted(names)}
+
+
+def _addresses(hosts: Iterable[HostSpecification], settings: "Settings") -> dict[str, Addresses]:
+    """Where each server is: in its own private place, and numbered on the internet."""
+    found = {}
+    network = settings.network.cidr.rpartition("/")[0].rsplit(".", 2)[0]
+    for number, host in enumerate(hosts, start=10):
+        private = host.private_address or f"{network}.255.{number}"
+        found[host.name] = Addresses(private, f"198.51.100.{number}" if host.public else None, f"2001:db8:100::{number}")
+    return found

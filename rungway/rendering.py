@@ -1,0 +1,75 @@
+"""Writes every file of every server of a stack into a folder, to read, to compare and to check: secrets and addresses stay placeholders."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from hosts.configuration import HostConfiguration
+from hosts.render import host_configuration
+from rungway.errors import RungwayError
+from rungway.stacks import find_stack, project_root
+
+MANIFEST = "server.json"
+"""Beside the files of a server: what is no file, and who owns each file."""
+
+
+def configurations_of(stack_name: str) -> dict[str, HostConfiguration]:
+    """What every server of the stack holds, by the server's name.
+
+    Raises:
+        RungwayError: no such stack, or settings with problems.
+    """
+    # Here, because Pulumi's errors come with its SDK, which takes long to import.
+    import pulumi
+
+    from infra.host_specifications import host_specifications
+    from infra.reading import read_settings
+    from infra.stack_file import engine_config, read_stack_file
+
+    stack = find_stack(stack_name, project_root(Path.cwd()))
+    try:
+        config, _ = engine_config(read_stack_file(stack.path))
+        settings, _ = read_settings(config, source=stack.name, require_user_values=False)
+    except pulumi.RunError as error:
+        raise RungwayError(str(error)) from error
+    return {host.name: host_configuration(host) for host in host_specifications(settings)}
+
+
+def write_stack(stack_name: str, directory: Path) -> list[Path]:
+    """Write the files of every server of the stack to `directory`/SERVER/PATH; returns what was written.
+
+    Raises:
+        RungwayError: no such stack, or `directory` holds something else already: nothing is overwritten or mixed.
+    """
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise RungwayError(f"{directory}: found a file, or a folder with something in it; allowed: a new or an empty folder")
+    written: list[Path] = []
+    for name, configuration in configurations_of(stack_name).items():
+        for path, text in rendered(configuration).items():
+            target = directory / name / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(text)
+            written.append(target)
+    return written
+
+
+def rendered(configuration: HostConfiguration) -> dict[str, str]:
+    """The files of one server by their path without the leading slash, and the manifest."""
+    texts = {file.path.lstrip("/"): file.content for file in configuration.files}
+    return {**texts, MANIFEST: json.dumps(_manifest(configuration), indent=2) + "\n"}
+
+
+def _manifest(configuration: HostConfiguration) -> list[dict[str, object]]:
+    """The services in their order, without the files' contents and without what is empty."""
+    services = []
+    for service in configuration.services:
+        entry = {key: value for key, value in asdict(service).items() if value not in ((), "")}
+        entry["files"] = [
+            {"path": file.path, "owner": f"{file.owner}:{file.group}", "mode": f"{file.mode:04o}", "secret": file.is_secret}
+            for file in service.files
+        ]
+        entry["directories"] = [
+            {"path": item.path, "owner": f"{item.owner}:{item.group}", "mode": f"{item.mode:04o}"} for item in service.directories
+        ]
+        services.append({key: value for key, value in entry.items() if value != []})
+    return services
