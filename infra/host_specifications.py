@@ -65,7 +65,7 @@ def _specification(settings: Settings, region: Region, server: Server, peers: tu
         pgbouncer=PgbouncerService(**region.database.pooler.model_dump(exclude={"enabled"})) if "pgbouncer" in services else None,
         redis=_redis(settings, region, server) if "redis" in services else None,
         monitoring=_monitoring(settings, region) if "monitoring" in services else None,
-        backup=_backup(settings) if "postgresql" in services and settings.backup.enabled else None,
+        backup=_backup(settings) if settings.backup.enabled and {"postgresql", "redis"}.intersection(services) else None,
         etcd=_votes(region, server),
     )
 
@@ -164,7 +164,8 @@ def _redis(settings: Settings, region: Region, server: Server) -> RedisService:
         max_memory_mb=redis.max_memory_mb,
         eviction_policy=redis.eviction_policy,
         primary=server.number == 1 and region is settings.regions[0],
-        sentinel=redis.sentinel,
+        # Only servers that may become the primary vote: a cut between regions must not cost the first one its majority.
+        sentinel=redis.sentinel and region is settings.regions[0],
     )
 
 

@@ -175,6 +175,11 @@ def test_the_settings_of_redis_arrive() -> None:
     assert (redis.max_memory_mb, redis.eviction_policy, redis.sentinel) == (512, "noeviction", True)
 
 
+def test_sentinels_vote_in_the_region_of_the_primary_alone() -> None:
+    hosts = _hosts(regions=TWO_REGIONS, app=APP, redis={**STORE, "nodes": 3, "sentinel": True})
+    assert [name for name, host in hosts.items() if host.redis and host.redis.sentinel] == ["redis-eu-1", "redis-eu-2", "redis-eu-3"]
+
+
 def test_monitoring_runs_on_its_server_with_its_settings() -> None:
     hosts = _hosts(app=APP, monitoring={**MONITORING, "retention_days": 7, "thresholds": {"cpu_warning_percent": 60}})
     assert [name for name, host in hosts.items() if host.monitoring] == ["monitoring-eu-1"]
@@ -207,6 +212,8 @@ def test_without_backups_nothing_is_promised() -> None:
     [
         ({"database": {**STORE, "nodes": 2}}, ["database-eu-1", "database-eu-2"]),
         ({"database": SHARED, "redis": SHARED}, ["app-eu-1"]),
+        ({"redis": {**STORE, "nodes": 2}}, ["redis-eu-1", "redis-eu-2"]),
+        ({"database": STORE, "redis": SHARED}, ["app-eu-1", "database-eu-1"]),
     ],
 )
 def test_servers_with_data_are_backed_up(changes: dict[str, Any], names: list[str]) -> None:

@@ -1,0 +1,16 @@
+# After a failover the primary is not the one that the settings name: another Sentinel knows it.
+primary={{ primary }}
+for peer in {{ peers | join(" ") }}; do
+    known=$(timeout 5 {{ cli }} -h "$peer" sentinel get-master-addr-by-name {{ group }} 2>/dev/null | head -n 1 || true)
+    if [[ $known =~ ^[0-9a-f.:]+$ ]]; then
+        primary=$known
+        break
+    fi
+done
+{
+    echo "# Rungway wrote this file once. Since then it belongs to Sentinel, which rewrites it."
+    echo "sentinel monitor {{ group }} $primary 6379 {{ quorum }}"
+} >{{ state_file }}.new
+chown redis:redis {{ state_file }}.new
+chmod 0640 {{ state_file }}.new
+mv {{ state_file }}.new {{ state_file }}
