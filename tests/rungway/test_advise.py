@@ -79,7 +79,7 @@ def test_one_limit_that_was_passed_is_tuned(in_project: Path) -> None:
 
     assert advice.verdict is Verdict.TUNE
     (reason,) = advice.reasons
-    assert (reason.what, reason.found, reason.limit, reason.share_percent) == ("CPU of app servers", 97, 70, pytest.approx(30))
+    assert (reason.what, reason.found, reason.limit, round(reason.share_percent)) == ("CPU of app servers", 97, 70, 30)
     assert "more workers, or a larger server than cx33 (rungway:app.server_type)" in reason.action
 
 
