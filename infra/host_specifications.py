@@ -65,7 +65,7 @@ def _specification(settings: Settings, region: Region, server: Server, peers: tu
         pgbouncer=PgbouncerService(**region.database.pooler.model_dump(exclude={"enabled"})) if "pgbouncer" in services else None,
         redis=_redis(settings, region, server) if "redis" in services else None,
         monitoring=_monitoring(settings, region) if "monitoring" in services else None,
-        backup=_backup(settings) if settings.backup.enabled and {"postgresql", "redis"}.intersection(services) else None,
+        backup=_backup(settings) if settings.backup.enabled and _is_backed_up(settings, region, services) else None,
         etcd=_votes(region, server),
     )
 
@@ -81,6 +81,11 @@ def _services(region: Region, server: Server) -> tuple[str, ...]:
         "monitoring": server.role == "monitoring",
     }
     return tuple(name for name, runs in running.items() if runs)
+
+
+def _is_backed_up(settings: Settings, region: Region, services: tuple[str, ...]) -> bool:
+    """Every PostgreSQL, and Redis in the primary region: the other regions' Redis are copies themselves, on servers with little to spare."""
+    return "postgresql" in services or ("redis" in services and region is settings.regions[0])
 
 
 def _runs(region: Region, server: Server, store: str) -> bool:

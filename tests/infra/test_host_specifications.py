@@ -220,6 +220,10 @@ def test_servers_with_data_are_backed_up(changes: dict[str, Any], names: list[st
     assert _running("backup", app=APP, monitoring=MONITORING, **changes, **BACKUP) == names
 
 
+def test_redis_is_backed_up_in_the_region_of_the_primary_alone() -> None:
+    assert _running("backup", regions=TWO_REGIONS, app=APP, redis={**STORE, "nodes": 2}, **BACKUP) == ["redis-eu-1", "redis-eu-2"]
+
+
 def test_a_backup_knows_its_bucket_and_its_promises() -> None:
     backup = _hosts(app=APP, database=SHARED, **BACKUP)["app-eu-1"].backup
     assert backup
