@@ -1,4 +1,6 @@
-"""Security updates every night, one server of the stack after the other, each with its restart when the kernel needs one."""
+"""Security updates every night, one server of the stack after the other, each with a restart when the update
+needs one: for a new kernel, or because a program still runs a library that was replaced.
+"""
 
 from hosts.configuration import HostFile, Service
 from hosts.specification import HostSpecification
@@ -34,6 +36,11 @@ def updates(host: HostSpecification) -> Service:
                 path="/etc/systemd/system/apt-daily-upgrade.timer.d/10-rungway.conf",
                 content=render_template("updates/apt-daily-upgrade.timer.conf", time=f"{hour:02}:{minute:02}"),
             ),
+            HostFile(
+                path="/etc/systemd/system/apt-daily-upgrade.service.d/10-rungway.conf",
+                content=render_template("updates/apt-daily-upgrade.service.conf"),
+            ),
+            HostFile(path="/usr/local/sbin/restart-after-upgrade", content=render_template("updates/restart-after-upgrade.sh"), mode=0o755),
         ),
         checks=(
             "apt-config dump > /dev/null",

@@ -1,6 +1,10 @@
 """Updates: security alone, and no two servers of a stack away at the same time."""
 
 import itertools
+import subprocess
+from pathlib import Path
+
+import pytest
 
 from hosts.services.updates import SLOT_MINUTES, slot, updates
 from hosts.specification import Peer
@@ -43,3 +47,30 @@ def test_apt_reads_the_file_after_those_of_the_packages() -> None:
     name = updates(minimal_host()).files[0].path.rsplit("/", 1)[1]
     assert name > "50unattended-upgrades"
     assert "." not in name, "apt skips files with another extension than conf"
+
+
+@pytest.mark.parametrize(
+    ("root", "mapping", "restarts"),
+    [
+        ("/", "/usr/lib/x86_64-linux-gnu/libssl.so.3 (deleted)", True),
+        ("/", "/usr/lib/x86_64-linux-gnu/libssl.so.3", False),
+        ("/", "/memfd:cache (deleted)", False),
+        ("/tmp", "/usr/lib/x86_64-linux-gnu/libssl.so.3 (deleted)", False),
+    ],
+    ids=["replaced", "current", "memory that never was a library", "in a container"],
+)
+def test_a_replaced_library_that_is_still_in_use_restarts_the_server(root: str, mapping: str, restarts: bool, tmp_path: Path) -> None:
+    script = next(file for file in updates(minimal_host()).files if file.path == "/usr/local/sbin/restart-after-upgrade")
+    assert script.mode == 0o755
+    process = tmp_path / "42"
+    process.mkdir()
+    (process / "root").symlink_to(root)
+    (process / "comm").write_text("nginx\n")
+    (process / "maps").write_text(f"7f00-7f01 r-xp 00000000 fe:01 1234 {mapping}\n")
+    systemctl = tmp_path / "systemctl"
+    systemctl.write_text('#!/bin/sh\necho "systemctl $*"\n')
+    systemctl.chmod(0o755)
+    text = script.content.replace("/proc", str(tmp_path))
+    done = subprocess.run(["bash", "-c", text], env={"PATH": f"{tmp_path}:/usr/bin:/bin"}, capture_output=True, text=True, check=True)
+    said = "nginx still runs a replaced library: the server restarts\nsystemctl reboot\n"
+    assert done.stdout == (said if restarts else "")
