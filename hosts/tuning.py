@@ -562,13 +562,13 @@ def open_files(host: HostSpecification) -> dict[str, int]:
     """LimitNOFILE of each service on `host`, by name: what its own settings add up to, and a reserve.
 
     PostgreSQL opens 1000 files in each backend (max_files_per_process). PgBouncer has a descriptor for each client and each server
-    connection, Redis for each client, and nginx sets its own limit.
+    connection, and at least 65536, so that a larger max_client_conn needs no restart. Redis has one for each client.
     """
     limits = {}
     if host.postgresql:
         limits["postgresql"] = 8192
     if host.pgbouncer:
-        limits["pgbouncer"] = host.pgbouncer.max_client_connections + unreserved_connections(host) + 128
+        limits["pgbouncer"] = max(65_536, host.pgbouncer.max_client_connections + unreserved_connections(host) + 128)
     if host.redis:
         limits["redis"] = 10_000 + 128
     if host.application:

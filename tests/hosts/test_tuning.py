@@ -265,7 +265,7 @@ def test_pgbouncers_reserve_never_takes_what_postgresql_reserves(pool_size: int,
 def test_open_files_cover_every_connection() -> None:
     limits = tuning.open_files(_with_pgbouncer(40))
 
-    assert limits == {"postgresql": 8192, "pgbouncer": 1000 + 90 + 128}
+    assert limits == {"postgresql": 8192, "pgbouncer": 65_536}
 
 
 @pytest.mark.parametrize("table", [tuning.POSTGRESQL, tuning.SYSCTL], ids=["postgresql", "sysctl"])

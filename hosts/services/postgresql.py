@@ -1,0 +1,224 @@
+"""PostgreSQL: its parameters, who may connect, its roles; and on a region's only database server the cluster itself.
+
+With standbys Patroni runs PostgreSQL, from the same parameters, rules and roles. Alone, systemd's postgresql@…-main does.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from hosts import tuning
+from hosts.backup_tool import BACKUP_TOOL
+from hosts.configuration import Account, Directory, HostFile, Service, Task, address_of, secret
+from hosts.specification import HostSpecification, PostgresqlService
+from hosts.templating import render_template
+
+AUTHORITY = "/etc/rungway/tls/authority.crt"
+CERTIFICATE = "/etc/rungway/tls/server.crt"
+KEY = "/etc/rungway/tls/server.key"
+
+PSQL = "runuser -u postgres -- psql -XAtq -v ON_ERROR_STOP=1 -d postgres"
+"""Runs SQL as the superuser, who is known by the socket; prints bare values."""
+
+
+def postgresql_parameters(host: HostSpecification) -> dict[str, str]:
+    """Everything in postgresql.conf that does not depend on who starts the server, by name.
+
+    Listening addresses, paths of files and replication between nodes are not in it: systemd's cluster and Patroni set their own.
+    """
+    return {**tuning.tuned(tuning.POSTGRESQL, host), **_fixed_parameters(host)}
+
+
+def host_based_authentication(host: HostSpecification) -> tuple[str, ...]:
+    """The lines of pg_hba.conf. Passwords (SCRAM) over TLS for everything but the superuser, who comes through the socket alone.
+
+    The application comes from the private networks that the firewall lets reach PostgreSQL, standbys from the database servers alone.
+    What no line names is refused.
+    """
+    networks = ["127.0.0.1/32", *_private_networks(host)]
+    servers = ["127.0.0.1/32", *(f"{address_of(peer)}/32" for peer in host.peers if peer.role == "database")]
+    rules = [
+        "local all postgres peer",
+        *_password_rules("application", "application", networks),
+        *_password_rules("postgres,application", "monitoring", ["127.0.0.1/32"]),
+        *_password_rules("replication", "replication", servers),
+    ]
+    if host.pgbouncer:
+        rules += _password_rules("application", "pgbouncer", ["127.0.0.1/32"])
+    if _postgresql(host).standbys:
+        rules += _password_rules("postgres", "rewind", servers)
+    return tuple(rules)
+
+
+def data_directory(host: HostSpecification) -> str:
+    """Where the cluster is: on the data volume, where there is one."""
+    return f"{host.data_mount or '/var/lib'}/postgresql/{_postgresql(host).version}/main"
+
+
+def cluster_defaults() -> Service:
+    """Keeps the package from making a cluster where no data may be. It converges before any PostgreSQL package is installed."""
+    content = render_template("postgresql/createcluster.conf")
+    return Service(
+        name="postgresql-defaults", files=(HostFile(path="/etc/postgresql-common/createcluster.d/rungway.conf", content=content),)
+    )
+
+
+def database_roles_tasks(host: HostSpecification) -> tuple[Task, ...]:
+    """Makes the application's database, the roles with their passwords, and what they need; on a standby there is nothing to do.
+
+    Passwords are compared by logging in over TCP as the services do, so that a wrong line in pg_hba.conf shows too.
+    """
+    values = {
+        "roles": _roles(host),
+        "authority": AUTHORITY,
+        "pgbouncer": host.pgbouncer is not None,
+        "rewind": _postgresql(host).standbys > 0,
+        "psql": PSQL,
+    }
+    return (
+        Task(
+            name="database and roles",
+            unless=render_template("postgresql/roles-are-right.sh", **values),
+            script=render_template("postgresql/roles.sh", **values),
+        ),
+    )
+
+
+def postgresql(host: HostSpecification) -> tuple[Service, ...]:
+    """PostgreSQL on `host` where it has no standbys; empty without PostgreSQL, and where Patroni runs it."""
+    if host.postgresql is None or host.postgresql.standbys:
+        return ()
+    return (cluster_defaults(), _cluster(host, host.postgresql.version), _server(host, host.postgresql.version))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Role:
+    """A role that logs in with the secret `postgresql-<name>` to `database` ('replication': for replication)."""
+
+    name: str
+    database: str
+    replication: bool = False
+    member_of: tuple[str, ...] = ()
+    settings: tuple[tuning.Setting, ...] = ()
+
+    @property
+    def password(self) -> str:
+        return secret(f"postgresql-{self.name}")
+
+
+def _roles(host: HostSpecification) -> tuple[_Role, ...]:
+    database = _postgresql(host)
+    reserved = ("pg_use_reserved_connections",) if database.version >= 16 else ()
+    roles = [
+        _Role(name="application", database="application", settings=tuning.settings(tuning.APPLICATION_ROLE, host)),
+        _Role(name="monitoring", database="postgres", member_of=("pg_monitor", *reserved)),
+        _Role(name="replication", database="replication", replication=True),
+    ]
+    if host.pgbouncer:
+        roles.append(_Role(name="pgbouncer", database="application"))
+    if database.standbys:
+        roles.append(_Role(name="rewind", database="postgres"))
+    return tuple(roles)
+
+
+def _fixed_parameters(host: HostSpecification) -> dict[str, str]:
+    parameters = {
+        "password_encryption": "scram-sha-256",
+        "ssl": "on",
+        "ssl_cert_file": CERTIFICATE,
+        "ssl_key_file": KEY,
+        "ssl_min_protocol_version": "TLSv1.3",
+        # The journal carries the lines to the logs of the stack; it adds the time and the process itself.
+        "log_destination": "syslog",
+        "logging_collector": "off",
+        "syslog_ident": "postgresql",
+        "syslog_sequence_numbers": "off",
+        "syslog_split_messages": "off",
+        "log_line_prefix": "%quser=%u database=%d application=%a client=%h ",
+        "timezone": "UTC",
+        "log_timezone": "UTC",
+        "archive_mode": "off",
+    }
+    if host.backup:
+        # Half of the promise is for waiting, half for sending and for a second try.
+        wait_seconds = host.backup.recovery_point_minutes * 60 // 2
+        parameters |= {"archive_mode": "on", "archive_command": BACKUP_TOOL.archive, "archive_timeout": f"{wait_seconds}s"}
+    return parameters
+
+
+def _private_networks(host: HostSpecification) -> list[str]:
+    return sorted({source for rule in host.rules if rule.port == "5432" for source in rule.sources})
+
+
+def _password_rules(databases: str, role: str, sources: Iterable[str]) -> list[str]:
+    return [f"hostssl {databases} {role} {source} scram-sha-256" for source in sources]
+
+
+def _postgresql(host: HostSpecification) -> PostgresqlService:
+    if host.postgresql is None:
+        raise ValueError(f"{host.name}: no PostgreSQL on this server; allowed: servers with it")
+    return host.postgresql
+
+
+def _cluster(host: HostSpecification, version: int) -> Service:
+    """The packages and an empty cluster; or the one that an earlier server left on the volume."""
+    data = data_directory(host)
+    return Service(
+        name="postgresql-cluster",
+        packages=(f"postgresql-{version}",),
+        accounts=(Account(name="postgres", home="/var/lib/postgresql", groups=("tls-key",)),),
+        directories=(Directory(path=data.removesuffix(f"/{version}/main"), owner="postgres", group="postgres"),),
+        before=(
+            Task(
+                name="cluster",
+                unless=f"test -f /etc/postgresql/{version}/main/postgresql.conf && test -f {data}/PG_VERSION",
+                script=render_template("postgresql/create-cluster.sh", data=data, version=version),
+            ),
+        ),
+    )
+
+
+def _server(host: HostSpecification, version: int) -> Service:
+    data = data_directory(host)
+    etc = f"/etc/postgresql/{version}/main"
+    unit = f"postgresql@{version}-main"
+    own = {"listen_addresses": f"127.0.0.1,{address_of(host)}", "port": "5432"}
+    return Service(
+        name="postgresql",
+        files=(
+            HostFile(
+                path=f"{etc}/conf.d/rungway.conf",
+                content=render_template(
+                    "postgresql/rungway.conf",
+                    tuned=tuning.settings(tuning.POSTGRESQL, host),
+                    fixed={**own, **_fixed_parameters(host)},
+                ),
+            ),
+            HostFile(
+                path=f"{etc}/pg_hba.conf",
+                content=render_template("postgresql/pg_hba.conf", lines=host_based_authentication(host)),
+                owner="postgres",
+                group="postgres",
+                mode=0o640,
+            ),
+            HostFile(
+                path=f"/etc/systemd/system/{unit}.service.d/rungway.conf",
+                content=render_template("postgresql/unit.conf", data=data, open_files=tuning.open_files(host)["postgresql"]),
+            ),
+        ),
+        checks=(
+            f"runuser -u postgres -- /usr/lib/postgresql/{version}/bin/postgres -C shared_buffers -D {data} "
+            f"-c config_file={etc}/postgresql.conf >/dev/null",
+        ),
+        before=(
+            Task(
+                name="parameters that need a restart",
+                unless=render_template("postgresql/restart-is-due.sh", unit=unit, psql=PSQL),
+                script=f"systemctl restart {unit}",
+            ),
+        ),
+        units=(f"{unit}.service",),
+        on_change="reload",
+        probe=render_template("postgresql/probe.sh", address=address_of(host), psql=PSQL),
+        probe_seconds=300,
+        after=database_roles_tasks(host),
+    )

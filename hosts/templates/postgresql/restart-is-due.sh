@@ -1,0 +1,4 @@
+# Only a running server tells which parameters of the new files it can't take over. One that still recovers is left alone.
+if systemctl is-active --quiet {{ unit }}; then
+    ! {{ psql }} -c "SELECT count(*) FROM pg_file_settings WHERE error IS NOT NULL" | grep --quiet '^[1-9]'
+fi
