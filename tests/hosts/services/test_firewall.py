@@ -113,7 +113,10 @@ def test_user_data_is_for_root_alone() -> None:
     assert "ip daddr 169.254.169.254 meta skuid != 0 reject" in _text()
 
 
-@pytest.mark.skipif(not shutil.which("nft") or not shutil.which("unshare"), reason="needs nft and unshare")
+_NEEDED = ("nft", "unshare", "nsenter", "ip")
+
+
+@pytest.mark.skipif(not all(map(shutil.which, _NEEDED)), reason=f"needs {', '.join(_NEEDED)}")
 @pytest.mark.parametrize("role", ROLES)
 def test_nft_takes_the_rules_of_every_role(role: str, tmp_path: Path) -> None:
     file = tmp_path / "nftables.conf"
@@ -123,3 +126,54 @@ def test_nft_takes_the_rules_of_every_role(role: str, tmp_path: Path) -> None:
         pytest.skip("needs a network namespace of its own")
     checked = subprocess.run([*private, "nft", "--check", "--file", file], capture_output=True, text=True)
     assert (checked.returncode, checked.stderr) == (0, "")
+
+
+_NETWORK = """
+set -eu
+unshare --net sleep 60 & client=$!
+trap 'kill $client' EXIT
+until [ "$(readlink /proc/$client/ns/net)" != "$(readlink /proc/self/ns/net)" ]; do :; done
+inside() { nsenter --net --target $client "$@"; }
+ip link add server type veth peer name client netns $client
+ip address add 10.0.1.10/12 dev server; ip address add 192.0.2.1/24 dev server
+ip link set server up; ip route add default via 192.0.2.2
+for network in 192.0.2.2/24 10.0.9.9/12 198.51.100.7/32 104.16.0.1/32 203.0.113.5/32; do inside ip address add $network dev client; done
+inside ip link set client up
+nft --file "$1"
+inside python3 -c "$2"
+"""
+
+_CONNECT = """
+import itertools, socket
+from concurrent.futures import ThreadPoolExecutor
+
+def is_let_in(flow):
+    source, port = flow
+    with socket.socket() as connection:
+        connection.settimeout(0.5)
+        connection.bind((source, 0))
+        try:
+            connection.connect(("10.0.1.10" if source.startswith("10.") else "192.0.2.1", port))
+        except ConnectionRefusedError:  # Nothing listens there.
+            return True
+        except TimeoutError:
+            return False
+
+flows = list(itertools.product(("10.0.9.9", "198.51.100.7", "104.16.0.1", "203.0.113.5"), (22, 443, 5432, 9999)))
+with ThreadPoolExecutor(len(flows)) as pool:
+    print(*(f"{source} {port}" for (source, port), let_in in zip(flows, pool.map(is_let_in, flows)) if let_in), sep=chr(10))
+"""
+
+
+@pytest.mark.skipif(not all(map(shutil.which, _NEEDED)), reason=f"needs {', '.join(_NEEDED)}")
+def test_packets_come_in_from_where_they_may_and_from_nowhere_else(tmp_path: Path) -> None:
+    file = tmp_path / "nftables.conf"
+    file.write_text(_of_role("app"))
+    private = ["unshare", "--map-root-user", "--net"]
+    if subprocess.run([*private, "nft", "list", "ruleset"], capture_output=True).returncode:
+        pytest.skip("needs a network namespace of its own")
+    done = subprocess.run([*private, "bash", "-c", _NETWORK, "bash", str(file), _CONNECT], capture_output=True, text=True, timeout=60)
+    assert (done.stdout.splitlines(), done.stderr) == (
+        ["10.0.9.9 22", "10.0.9.9 443", "10.0.9.9 5432", "198.51.100.7 22", "104.16.0.1 443"],
+        "",
+    )

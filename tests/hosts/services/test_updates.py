@@ -55,7 +55,7 @@ def test_apt_reads_the_file_after_those_of_the_packages() -> None:
         ("/", "/usr/lib/x86_64-linux-gnu/libssl.so.3 (deleted)", True),
         ("/", "/usr/lib/x86_64-linux-gnu/libssl.so.3", False),
         ("/", "/memfd:cache (deleted)", False),
-        ("/tmp", "/usr/lib/x86_64-linux-gnu/libssl.so.3 (deleted)", False),
+        ("/usr", "/usr/lib/x86_64-linux-gnu/libssl.so.3 (deleted)", False),
     ],
     ids=["replaced", "current", "memory that never was a library", "in a container"],
 )
