@@ -10,8 +10,6 @@ FIRST_HOUR_UTC = 2
 SLOT_MINUTES = 20
 """Updates of a night and a restart: minutes for an update with a new kernel and one for the restart, with room for a slow mirror."""
 
-_SLOTS = 24 * 60 // SLOT_MINUTES
-
 
 def slot(host: HostSpecification) -> tuple[int, int]:
     """Hour and minute (UTC) at which the host updates and, if need be, restarts.
@@ -20,7 +18,7 @@ def slot(host: HostSpecification) -> tuple[int, int]:
     node and the witness that elects the other one may be away at once.
     """
     names = sorted([host.name, *(peer.name for peer in host.peers)])
-    minutes = FIRST_HOUR_UTC * 60 + names.index(host.name) % _SLOTS * SLOT_MINUTES
+    minutes = FIRST_HOUR_UTC * 60 + names.index(host.name) * SLOT_MINUTES
     return minutes // 60 % 24, minutes % 60
 
 
