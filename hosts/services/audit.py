@@ -4,13 +4,14 @@ The kernel writes it, so that a program can't leave itself out. A container has 
 """
 
 from hosts.configuration import HostFile, Service
+from hosts.services.ssh import ADMIN_USER
 from hosts.specification import HostSpecification
 from hosts.templating import render_template
 
 WATCHED = {
     "identity": ("/etc/passwd", "/etc/shadow", "/etc/group", "/etc/gshadow", "/etc/security/"),
     "root": ("/etc/sudoers", "/etc/sudoers.d/"),
-    "ssh": ("/etc/ssh/", "/home/admin/.ssh/"),
+    "ssh": ("/etc/ssh/", f"/home/{ADMIN_USER}/.ssh/"),
     "boot": ("/etc/systemd/", "/etc/sysctl.d/", "/etc/modprobe.d/", "/etc/crontab", "/etc/cron.d/"),
     "firewall": ("/etc/nftables.conf",),
     "tls": ("/etc/rungway/",),
