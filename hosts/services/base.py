@@ -13,7 +13,8 @@ TLS_DIRECTORY = "/etc/rungway/tls"
 TLS_GROUP = "tls-key"
 """Accounts in this group read the server's private key."""
 
-_AUTHORITY, _CERTIFICATE, _KEY = (f"{TLS_DIRECTORY}/{name}" for name in ("authority.crt", "server.crt", "server.key"))
+AUTHORITY, CERTIFICATE, KEY = (f"{TLS_DIRECTORY}/{name}" for name in ("authority.crt", "server.crt", "server.key"))
+"""The stack's authority, this server's certificate and its private key, each in PEM."""
 
 UNUSED_UNITS = ("ctrl-alt-del.target", "debug-shell.service")
 """A key press on the provider's console never restarts the server, and no unit opens a root shell there."""
@@ -27,9 +28,9 @@ def base(host: HostSpecification) -> Service:
         accounts=(Account(name=TLS_GROUP),),
         directories=(Directory(path="/etc/rungway"), Directory(path=TLS_DIRECTORY)),
         files=(
-            HostFile(path=_AUTHORITY, content="${tls:authority}"),
-            HostFile(path=_CERTIFICATE, content="${tls:certificate}"),
-            HostFile(path=_KEY, content="${tls:key}", group=TLS_GROUP, mode=0o640),
+            HostFile(path=AUTHORITY, content="${tls:authority}"),
+            HostFile(path=CERTIFICATE, content="${tls:certificate}"),
+            HostFile(path=KEY, content="${tls:key}", group=TLS_GROUP, mode=0o640),
             HostFile(path="/etc/hosts", content=_hosts(host)),
             HostFile(path="/etc/sudoers.d/10-rungway", content=render_template("base/sudoers", admin_user=ADMIN_USER), mode=0o440),
             HostFile(path="/etc/security/limits.d/10-rungway.conf", content=render_template("base/limits.conf")),
@@ -39,8 +40,8 @@ def base(host: HostSpecification) -> Service:
         ),
         checks=(
             "visudo --check --quiet",
-            f"openssl verify -CAfile {_AUTHORITY} {_CERTIFICATE}",
-            f'test "$(openssl pkey -in {_KEY} -pubout)" = "$(openssl x509 -in {_CERTIFICATE} -noout -pubkey)"',
+            f"openssl verify -CAfile {AUTHORITY} {CERTIFICATE}",
+            f'test "$(openssl pkey -in {KEY} -pubout)" = "$(openssl x509 -in {CERTIFICATE} -noout -pubkey)"',
         ),
         units=("grow-data-volume.timer",) if host.data_mount else (),
         masked=UNUSED_UNITS,
