@@ -19,14 +19,17 @@ CONFIGURATION = "/etc/rungway/application"
 STATE = "/var/lib/rungway-application"
 ROLLOUT = "/usr/local/sbin/rungway-rollout"
 
-ACTIVE_FILE = f"{STATE}/active.conf"
-"""Which colour serves, as a line of nginx' configuration."""
+SERVING_FILES = {"blue": f"{STATE}/blue.serves", "green": f"{STATE}/green.serves"}
+"""The colour whose file exists serves; green, while both do."""
 
-START_SECONDS = 90
+START_SECONDS = 60
 """How long a new version may take until it is healthy."""
 
+SETTLE_SECONDS = 2
+"""Between the switch and the end of the old version: nginx may just have chosen it for a request, and connects within 2 s or not at all."""
+
 DRAIN_SECONDS = 30
-"""How long requests and WebSockets of the old version may last after the switch."""
+"""How long requests and WebSockets of the old version may last after that."""
 
 KEEPALIVE_SECONDS = 75
 """Uvicorn closes idle connections after this time: later than nginx, which opens them (`hosts.services.nginx`)."""
@@ -76,7 +79,7 @@ def application(host: HostSpecification, *, containers: bool = True) -> Service 
     )
     return Service(
         name="application",
-        packages=("curl", "procps") if containers else ("curl", "procps", "python3-uvicorn"),
+        packages=("curl",) if containers else ("curl", "python3-uvicorn"),
         accounts=() if containers else (Account(name="application"),),
         directories=(Directory(path=CONFIGURATION, mode=0o700), Directory(path=STATE, mode=0o755)),
         files=(
@@ -113,9 +116,9 @@ def _values(host: HostSpecification, wanted: ApplicationService, *, containers: 
         "environment_file": f"{CONFIGURATION}/application.env",
         "definition": f"{CONFIGURATION}/compose.yaml" if containers else "/etc/systemd/system/application@.service",
         "state": STATE,
-        "active_file": ACTIVE_FILE,
+        "serving_files": [(colour, SERVING_FILES[colour]) for colour, _ in colours(wanted)],
         "start_seconds": START_SECONDS,
-        "drain_seconds": DRAIN_SECONDS,
+        "settle_seconds": SETTLE_SECONDS,
         "stop_seconds": DRAIN_SECONDS + 5,
     }
 

@@ -1,13 +1,13 @@
 """nginx in front of the application: TLS, HTTP/2 and HTTP/3, compression, limits for each client, and the switch between two versions.
 
-The application has two colours, on two ports; a file that the rollout writes says which one serves. Behind a load balancer every
+The application has two colours, on two ports; files that the rollout writes say which one serves. Behind a load balancer every
 connection to ports 80 and 443, health checks included, starts with a PROXY line, and nginx takes no other there: what asks without it
 (the other servers of the stack) uses `PRIVATE_PORT` on the private address.
 """
 
 from hosts.configuration import Directory, HostFile, Service, address_of
 from hosts.reachability import CLOUDFLARE_CIDRS
-from hosts.services.application import ACTIVE_FILE, DRAIN_SECONDS, KEEPALIVE_SECONDS, colours, health_check_path
+from hosts.services.application import DRAIN_SECONDS, KEEPALIVE_SECONDS, SERVING_FILES, colours, health_check_path
 from hosts.services.certificates import TLS_DIRECTORY, WEBROOT
 from hosts.specification import ApplicationService, HostSpecification
 from hosts.templating import render_template
@@ -102,8 +102,7 @@ def _site(host: HostSpecification, application: ApplicationService) -> str:
         proxy_protocol=application.proxy_protocol,
         # A load balancer passes TCP alone.
         quic=not application.proxy_protocol,
-        # A pattern that only this file matches: it may be absent, before the first rollout.
-        active=ACTIVE_FILE.removesuffix("f") + "[f]",
+        serving_files=[(colour, SERVING_FILES[colour]) for colour, _ in colours(application)],
         webroot=WEBROOT,
         acme_peers=_acme_peers(host, application),
         address=address_of(host),

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Makes the wanted version of the application serve, without failing a request:
-# start the idle colour, wait until it is healthy, point nginx at it, let the old colour finish, stop it.
+# start the idle colour, wait until it is healthy, let nginx choose it, let the old colour finish, stop it.
 # When the new one does not become healthy the old one stays, and the exit code is 1. With --check nothing changes: the exit code is 0
 # when the wanted version is the one that runs.
 set -euo pipefail
@@ -8,11 +8,11 @@ set -euo pipefail
 environment={{ environment_file }}
 definition={{ definition }}
 state={{ state }}
-active_file={{ active_file }}
 health_check_path={{ health_check_path }}
 start_seconds={{ start_seconds }}
-drain_seconds={{ drain_seconds }}
+settle_seconds={{ settle_seconds }}
 declare -A port=({% for colour, number in colours %} [{{ colour }}]={{ number }}{% endfor %} )
+declare -A serves=({% for colour, file in serving_files %} [{{ colour }}]={{ file }}{% endfor %} )
 
 say() { echo "rollout: $*"; }
 fail() { echo "rollout: $*" >&2; exit 1; }
@@ -46,8 +46,12 @@ tidy() { :; }
 {% endif %}
 
 wanted() { cat "$definition" "$environment" | sha256sum | cut -d' ' -f1; }
-# What serves; empty before the first rollout.
-active() { sed -n 's/^set .application \([a-z]*\);$/\1/p' "$active_file" 2> /dev/null || true; }
+# What serves, by nginx' own rule; empty before the first rollout.
+active() {
+  local colour found=""
+  for colour in blue green; do if [[ -f "${serves[$colour]}" ]]; then found=$colour; fi; done
+  echo "$found"
+}
 other() { if [[ "$1" == blue ]]; then echo green; else echo blue; fi; }
 has_wanted() { [[ -n "$1" && "$(cat "$state/$1.digest" 2> /dev/null)" == "$(wanted)" ]] && is_running "$1"; }
 
@@ -62,22 +66,10 @@ wait_until_healthy() {
   done
 }
 
+# At every moment one of the two files is there.
 serve() {
-  echo "set \$application $1;" > "$active_file.new"
-  mv "$active_file.new" "$active_file"
-}
-
-nginx_workers() { pgrep --parent "$(cat /run/nginx.pid)" || true; }
-
-# Waits until no worker of nginx is left that may still send requests to the old colour.
-reload_nginx() {
-  local old deadline=$((SECONDS + drain_seconds + 10))
-  old="$(nginx_workers)"
-  systemctl reload nginx || return 1
-  while nginx_workers | grep --quiet --line-regexp --fixed-strings "$old"; do
-    (( SECONDS < deadline )) || return 1
-    sleep 0.1
-  done
+  touch "${serves[$1]}"
+  rm -f "${serves[$(other "$1")]}"
 }
 
 current="$(active)"
@@ -104,20 +96,15 @@ if ! has_wanted "$current"; then
     fail "$next was not healthy within $start_seconds s; ${current:-nothing} serves as before"
   fi
   echo "$digest" > "$state/$next.digest"
-  serve "$next"
 fi
 
 # Also after a rollout that was cut off here.
-if ! reload_nginx; then
-  if [[ -n "$current" && "$current" != "$next" ]]; then
-    serve "$current"
-    systemctl reload nginx || true
-    stop "$next"
-  fi
-  fail "nginx did not take the change; ${current:-nothing} serves as before"
-fi
+serve "$next"
 old="$(other "$next")"
-if is_running "$old"; then stop "$old"; fi
+if is_running "$old"; then
+  sleep "$settle_seconds"
+  stop "$old"
+fi
 rm -f "$state/$old.digest"
 tidy
 say "$next serves"
