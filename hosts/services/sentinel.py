@@ -6,7 +6,8 @@ owns: a changed number of servers reaches it by SENTINEL SET.
 """
 
 from hosts.configuration import Directory, HostFile, Service, Task, address_of, secret
-from hosts.services.redis import CHECK, cli, data_directory, first_primary, redis_peers
+from hosts.services.redis import CHECK, cli, data_directory, redis_peers
+from hosts.services.redis import CLI as REDIS_CLI
 from hosts.specification import HostSpecification
 from hosts.templating import render_template
 
@@ -49,11 +50,12 @@ def sentinel(host: HostSpecification) -> Service | None:
         script=render_template(
             "sentinel/first-state.sh",
             group=GROUP,
-            primary=address_of(first_primary(host)),
+            address=address_of(host),
             peers=[address_of(peer) for peer in others],
             quorum=quorum,
             state_file=state_file,
             cli=CLI,
+            redis_cli=REDIS_CLI,
         ),
     )
     majority = Task(

@@ -1,5 +1,8 @@
-# After a failover the primary is not the one that the settings name: another Sentinel knows it.
-primary={{ primary }}
+# The primary is the one of this server's Redis, unless another Sentinel has moved it meanwhile.
+replication=$({{ redis_cli }} info replication | tr -d '\r')
+grep -q '^role:' <<<"$replication"
+primary=$(sed -n 's/^master_host://p' <<<"$replication")
+[ -n "$primary" ] || primary={{ address }}
 for peer in {{ peers | join(" ") }}; do
     known=$(timeout 5 {{ cli }} -h "$peer" sentinel get-master-addr-by-name {{ group }} 2>/dev/null | head -n 1 || true)
     if [[ $known =~ ^[0-9a-f.:]+$ ]]; then

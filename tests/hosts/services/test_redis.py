@@ -108,7 +108,7 @@ def test_what_was_tuned_is_there_once() -> None:
 
 def test_a_second_copy_every_hour_stands_beside_the_append_only_file() -> None:
     settings = _settings()
-    assert {"appendonly yes", "appendfsync everysec"} <= set(settings)
+    assert {"appendonly yes", "appendfsync everysec", "shutdown-on-sigterm nosave"} <= set(settings)
     # An empty one first: what CONFIG REWRITE left in the other file would count, too.
     assert [line for line in settings if line.startswith("save")] == ['save ""', "save 3600 1"]
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from hosts.configuration import Service
+from hosts.services.redis import CLI as REDIS_CLI
 from hosts.services.sentinel import CLI, sentinel
 from hosts.specification import HostSpecification, Peer, RedisService
 
@@ -95,38 +96,53 @@ def test_passwords_are_in_files_that_few_read() -> None:
     assert not any("${secret:" in text for text in texts)
 
 
-def _run(text: str, tmp_path: Path, answers: str) -> int:
-    """The text of a task in a directory of the test; `answers` is the shell that stands in for Sentinel."""
-    for name, body in (("cli", answers), ("chown", "")):
+def _run(text: str, tmp_path: Path, answers: str, replication: str = "role:slave\\r\\nmaster_host:10.0.3.10\\r\\n") -> int:
+    """The text of a task in a directory of the test; `answers` is the shell that stands in for Sentinel, `replication` what Redis says."""
+    for name, body in (("cli", answers), ("redis-cli", f"printf '{replication}'"), ("chown", "")):
         (tmp_path / name).write_text(f"#!/bin/bash\n{body}\n")
         (tmp_path / name).chmod(0o755)
-    text = text.replace(STATE_FILE, f"{tmp_path}/state.conf").replace(CLI, f"{tmp_path}/cli")
+    text = text.replace(STATE_FILE, f"{tmp_path}/state.conf").replace(CLI, f"{tmp_path}/cli").replace(REDIS_CLI, f"{tmp_path}/redis-cli")
     environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
     return subprocess.run(["bash", "-eu", "-c", text], env=environment, check=False).returncode
+
+
+def _watched(tmp_path: Path) -> str:
+    return (tmp_path / "state.conf").read_text().splitlines()[-1]
 
 
 @pytest.mark.parametrize(("others", "quorum"), [(2, 2), (3, 3), (4, 3), (6, 4)])
 def test_a_majority_of_the_region_decides(others: int, quorum: int, tmp_path: Path) -> None:
     task = _service((*_peers(others), *_peers(2, "us"))).before[0]
     assert _run(task.script, tmp_path, "exit 1") == 0
-    assert (tmp_path / "state.conf").read_text().splitlines()[-1] == f"sentinel monitor main 10.0.3.10 6379 {quorum}"
+    assert _watched(tmp_path) == f"sentinel monitor main 10.0.3.10 6379 {quorum}"
 
 
-@pytest.mark.parametrize(
-    ("answers", "primary"),
-    [
-        ("exit 1", "10.0.3.10"),
-        ("echo; echo", "10.0.3.10"),
-        ("echo NOAUTH Authentication required.", "10.0.3.10"),
-        ('[ "$2" = 10.0.3.11 ] && printf "10.0.3.12\\n6379\\n"', "10.0.3.12"),
-    ],
-)
-def test_a_new_sentinel_watches_whoever_the_others_say_is_primary(answers: str, primary: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("answers", ["exit 1", "echo; echo", "echo NOAUTH Authentication required."])
+def test_the_first_sentinel_watches_the_primary_of_its_own_redis(answers: str, tmp_path: Path) -> None:
     task = _service().before[0]
-    assert _run(task.unless, tmp_path, answers) == 1
     assert _run(task.script, tmp_path, answers) == 0
-    assert _run(task.unless, tmp_path, answers) == 0
-    assert (tmp_path / "state.conf").read_text().splitlines()[-1] == f"sentinel monitor main {primary} 6379 2"
+    assert _watched(tmp_path) == "sentinel monitor main 10.0.3.10 6379 2"
+    assert _run(task.script, tmp_path, answers, "role:master\\r\\nconnected_slaves:2\\r\\n") == 0
+    assert _watched(tmp_path) == "sentinel monitor main 10.0.3.12 6379 2"
+
+
+def test_without_an_answer_of_redis_no_primary_is_guessed(tmp_path: Path) -> None:
+    assert _run(_service().before[0].script, tmp_path, "exit 1", "NOAUTH Authentication required.\\n") == 1
+    assert not (tmp_path / "state.conf").exists()
+
+
+def test_a_later_sentinel_watches_whoever_the_others_say_is_primary(tmp_path: Path) -> None:
+    answers = '[ "$2" = 10.0.3.11 ] && printf "10.0.3.11\\n6379\\n"'
+    task = _service().before[0]
+    assert _run(task.script, tmp_path, answers) == 0
+    assert _watched(tmp_path) == "sentinel monitor main 10.0.3.11 6379 2"
+
+
+def test_a_state_is_written_once(tmp_path: Path) -> None:
+    task = _service().before[0]
+    assert _run(task.unless, tmp_path, "exit 1") == 1
+    assert _run(task.script, tmp_path, "exit 1") == 0
+    assert _run(task.unless, tmp_path, "exit 1") == 0
 
 
 @pytest.mark.parametrize(("quorum", "status"), [("2", 0), ("3", 1), ("22", 1)])
