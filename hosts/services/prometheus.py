@@ -12,8 +12,9 @@ PORT, BLACKBOX_PORT = 9090, 9115
 """On the loopback interface: Grafana is beside it, and administrators come through SSH."""
 
 _RULES = "/etc/prometheus/rules"
-_LABELS = {name: f"{{{{ $labels.{name} }}}}" for name in ("server", "region", "url", "unit", "path", "mountpoint", "job")} | {
+_LABELS = {name: f"{{{{ $labels.{name} }}}}" for name in ("server", "region", "url", "path", "mountpoint", "job")} | {
     "value": "{{ printf `%.0f` $value }}",
+    "failed_unit": "{{ $labels.name }}",
     "duration": "{{ humanizeDuration $value }}",
 }
 """What Prometheus fills into the text of an alert, under the names that the templates use for it."""
