@@ -13,11 +13,14 @@ from hosts.services.containers import containers
 from hosts.services.etcd import etcd
 from hosts.services.exporters import exporters
 from hosts.services.firewall import firewall
+from hosts.services.grafana import grafana
 from hosts.services.haproxy import haproxy
 from hosts.services.journal import journal
 from hosts.services.kernel import kernel
 from hosts.services.logs import logs
 from hosts.services.nginx import nginx
+from hosts.services.pgbouncer import pgbouncer
+from hosts.services.postgresql import postgresql
 from hosts.services.prometheus import prometheus
 from hosts.services.redis import redis
 from hosts.services.sentinel import sentinel
@@ -39,6 +42,8 @@ SERVICES: tuple[Renderer, ...] = (
     audit,
     # Stores, and what chooses their primaries.
     etcd,
+    postgresql,
+    pgbouncer,
     redis,
     sentinel,
     # What stands before them, and the application.
@@ -52,6 +57,7 @@ SERVICES: tuple[Renderer, ...] = (
     logs,
     prometheus,
     alertmanager,
+    grafana,
 )
 
 

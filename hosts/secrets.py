@@ -1,7 +1,7 @@
 """Fills in what a rendered configuration leaves open: passwords, addresses, and the certificates of the stack's own authority.
 
-A stack has one authority for the connections between its own servers. Its Ed25519 key, and the key of each server, are derived from
-one secret of the stack, so that nothing but this secret has to be kept, and the same secret gives the same files every time: a second
+A stack has one authority for the connections between its own servers. Its key, and the key of each server, are derived from one
+secret of the stack, so that nothing but this secret has to be kept, and the same secret gives the same files every time: a second
 convergence finds nothing to change. Another secret is another authority.
 """
 
@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
@@ -73,7 +73,7 @@ def server_certificate(authority_secret: str, server: str, address: str | None) 
         _builder(issuer, issuer, authority_key)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_usage(signs_certificates=True), critical=True)
-        .sign(authority_key, None)
+        .sign(authority_key, hashes.SHA256(), ecdsa_deterministic=True)
     )
     certificate = (
         _builder(_name(server), issuer, key)
@@ -82,19 +82,28 @@ def server_certificate(authority_secret: str, server: str, address: str | None) 
         .add_extension(_usage(signs_certificates=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key()), critical=False)
-        .sign(authority_key, None)
+        .sign(authority_key, hashes.SHA256(), ecdsa_deterministic=True)
     )
     private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     return {"authority": _pem(authority), "certificate": _pem(certificate), "key": private.decode()}
 
 
-def _derived_key(secret: str, purpose: str) -> Ed25519PrivateKey:
-    """HKDF (RFC 5869): keys for different purposes tell nothing about one another or about the secret."""
-    derived = HKDF(algorithm=hashes.SHA256(), length=32, salt=None, info=f"rungway {purpose}".encode()).derive(secret.encode())
-    return Ed25519PrivateKey.from_private_bytes(derived)
+def _derived_key(secret: str, purpose: str) -> ec.EllipticCurvePrivateKey:
+    """HKDF (RFC 5869): keys for different purposes tell nothing about one another or about the secret.
+
+    P-256, and signatures without chance (RFC 6979). PostgreSQL's clients bind the password's exchange to the certificate by the hash
+    of its signature (RFC 5929), which Ed25519 has none of: libpq 17 refuses it.
+    """
+    derived = HKDF(algorithm=hashes.SHA256(), length=48, salt=None, info=f"rungway {purpose}".encode()).derive(secret.encode())
+    # 48 bytes for a number below 2**256: every key is as likely as any other (FIPS 186-5, A.2.1).
+    return ec.derive_private_key(int.from_bytes(derived, "big") % (_P256_ORDER - 1) + 1, ec.SECP256R1())
 
 
-def _builder(subject: x509.Name, issuer: x509.Name, key: Ed25519PrivateKey) -> x509.CertificateBuilder:
+_P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+"""The order of the group of P-256 (FIPS 186-5; SP 800-186, 3.2.1.3)."""
+
+
+def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
     public = key.public_key()
     identifier = x509.SubjectKeyIdentifier.from_public_key(public)
     return (

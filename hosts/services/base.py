@@ -24,7 +24,7 @@ def base(host: HostSpecification) -> Service:
     """The base of a server; converges first."""
     return Service(
         name="base",
-        packages=("ca-certificates", "openssl", "sudo"),
+        packages=("ca-certificates", "curl", "openssl", "sudo"),
         accounts=(Account(name=TLS_GROUP),),
         directories=(Directory(path="/etc/rungway"), Directory(path=TLS_DIRECTORY)),
         files=(
