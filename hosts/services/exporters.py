@@ -136,7 +136,8 @@ def _exporters(host: HostSpecification) -> list[_Exporter]:
                 (
                     'REDIS_ADDR="rediss://127.0.0.1:6379"',
                     f'REDIS_PASSWORD="{secret("redis")}"',
-                    _arguments(listen(REDIS_PORT), f"--tls-ca-cert-file={_AUTHORITY}"),
+                    # The application's login may not read Redis' settings; its memory limit is among the figures anyway.
+                    _arguments(listen(REDIS_PORT), f"--tls-ca-cert-file={_AUTHORITY}", "--config-command=-"),
                 ),
             )
         )
