@@ -32,9 +32,12 @@ _USER = "observability"
 
 
 def grafana(host: HostSpecification) -> Service | None:
-    """Grafana, Loki, Tempo and Alloy on a monitoring server, by Docker Compose (service `containers`)."""
+    """Grafana, Loki, Tempo and Alloy by Docker Compose (service `containers`).
+
+    Only on a server of their own: beside the application they would take more memory than it does, and alerts do not need them.
+    """
     monitoring = host.monitoring
-    if not monitoring:
+    if not monitoring or host.role != "monitoring":
         return None
     data = f"{host.data_mount}/observability" if host.data_mount else "/var/lib/rungway/observability"
     hours = monitoring.retention_days * 24

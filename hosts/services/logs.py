@@ -17,8 +17,10 @@ _UPLOAD, _REMOTE = "systemd-journal-upload", "systemd-journal-remote"
 
 
 def logs(host: HostSpecification) -> Service | None:
-    """Receives journals on a monitoring server and sends them from any other; None in a stack that has no monitoring server."""
+    """Receives journals on a monitoring server and sends them from any other; None where there is nobody to send, or to send to."""
     if host.monitoring:
+        if len(watched(host)) == 1:
+            return None
         return _receiver(host, host.monitoring.retention_days)
     monitor = monitor_of(host.region, host.peers)
     return _sender(address_of(monitor)) if monitor else None

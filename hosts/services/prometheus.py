@@ -86,13 +86,15 @@ def watched(host: HostSpecification) -> tuple[Peer, ...]:
 
     Other regions' are left to their own: private networks of several providers do not meet.
     """
-    itself = Peer(host.name, host.role, address_of(host), host.region, host.etcd, ("monitoring",))
+    fields = ("application", "postgresql", "pgbouncer", "redis", "monitoring")
+    running = tuple(field for field in fields if getattr(host, field) is not None)
+    itself = Peer(host.name, host.role, address_of(host), host.region, host.etcd, running)
     return (itself, *(peer for peer in host.peers if monitor_of(peer.region, (itself, *host.peers)) == itself))
 
 
 def monitor_of(region: str, servers: Iterable[Peer]) -> Peer | None:
-    """The monitoring server of a region: its own, else the first of the stack, else None."""
-    monitors = [server for server in servers if server.role == "monitoring"]
+    """The server with the monitoring of a region: the region's own, else the first of the stack, else None."""
+    monitors = [server for server in servers if "monitoring" in server.services]
     return next((server for server in monitors if server.region == region), min(monitors, key=lambda server: server.name, default=None))
 
 
@@ -118,7 +120,7 @@ def _configuration(host: HostSpecification, monitoring: MonitoringService, serve
         ]
         if targets:
             jobs.append({"name": job.name, "targets": targets})
-    return render_template("prometheus/prometheus.yml", jobs=jobs, server=host.name, region=host.region, probe_urls=monitoring.probe_urls)
+    return render_template("prometheus/prometheus.yml", jobs=jobs, host=host, probe_urls=monitoring.probe_urls)
 
 
 RULE_FILES = ("servers.yml", "requests.yml", "postgresql.yml", "redis.yml", "backups.yml")

@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 
 from hosts.services.grafana import DASHBOARDS, IMAGES, grafana
 from hosts.services.prometheus import prometheus
-from tests.support.monitored_hosts import APP_PEER, content, host, monitoring_host, service_of
+from tests.support.monitored_hosts import APP_PEER, MONITORING, content, host, monitoring_host, service_of
 
 ROOT = "/etc/rungway/observability"
 COMPOSE_PLUGIN = Path("/usr/libexec/docker/cli-plugins/docker-compose")
@@ -31,6 +31,10 @@ def _containers() -> dict[str, Any]:
 
 def test_only_a_monitoring_server_has_it() -> None:
     assert grafana(host(APP_PEER)) is None
+
+
+def test_beside_the_application_there_is_no_room_for_it() -> None:
+    assert grafana(host(APP_PEER, monitoring=MONITORING)) is None
 
 
 def test_every_image_has_an_exact_version() -> None:

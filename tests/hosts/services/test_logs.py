@@ -5,6 +5,7 @@ from hosts.specification import Peer
 from tests.support.monitored_hosts import (
     APP_PEER,
     DATABASE_PEER,
+    MONITORING,
     MONITORING_PEER,
     REDIS_PEER,
     content,
@@ -19,6 +20,10 @@ SOCKET = "/etc/systemd/system/systemd-journal-remote.socket.d/rungway.conf"
 
 def test_a_stack_without_a_monitoring_server_keeps_its_logs_where_they_are() -> None:
     assert logs(host(APP_PEER)) is None
+
+
+def test_a_server_that_watches_itself_alone_receives_nothing() -> None:
+    assert logs(host(APP_PEER, monitoring=MONITORING)) is None
 
 
 def test_a_server_sends_its_journal_over_tls_to_the_monitoring_server() -> None:
@@ -39,7 +44,7 @@ def test_a_server_sends_its_journal_over_tls_to_the_monitoring_server() -> None:
 
 
 def test_each_region_sends_to_its_own_monitoring_server() -> None:
-    other = Peer("monitoring-us-1", "monitoring", None, "us")
+    other = Peer("monitoring-us-1", "monitoring", None, "us", services=("monitoring",))
     american = Peer("app-us-1", "app", None, "us")
 
     assert "URL=https://${address:monitoring-us-1}:19532\n" in content(

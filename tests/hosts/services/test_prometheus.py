@@ -12,8 +12,12 @@ from hosts.services.prometheus import monitor_of, prometheus, watched
 from hosts.specification import HostSpecification, Peer
 from tests.support.monitored_hosts import (
     APP_PEER,
+    APPLICATION,
     DATABASE_PEER,
+    MONITORING,
     MONITORING_PEER,
+    POSTGRESQL,
+    REDIS,
     REDIS_PEER,
     content,
     host,
@@ -71,6 +75,21 @@ def test_stores_beside_the_application_are_asked_there() -> None:
 
     assert (jobs["postgresql"], jobs["redis"]) == (["${address:app-eu-1}:9187"], ["${address:app-eu-1}:9121"])
     assert "pgbouncer" not in jobs
+
+
+def test_a_single_server_watches_itself_and_all_that_is_on_it() -> None:
+    single = host(APP_PEER, application=APPLICATION, postgresql=POSTGRESQL, redis=REDIS, monitoring=MONITORING)
+
+    jobs = _jobs(single)
+
+    assert {name: jobs[name] for name in ("node", "nginx", "requests", "postgresql", "redis")} == {
+        "node": ["10.0.1.10:9100"],
+        "nginx": ["10.0.1.10:9113"],
+        "requests": ["10.0.1.10:3903"],
+        "postgresql": ["10.0.1.10:9187"],
+        "redis": ["10.0.1.10:9121"],
+    }
+    assert "role: app" in content(service_of(prometheus, single), "/etc/prometheus/prometheus.yml").split("job_name: alertmanager")[1]
 
 
 def test_a_target_says_which_server_it_is() -> None:
