@@ -109,7 +109,6 @@ def _values(host: HostSpecification, wanted: ApplicationService, *, containers: 
         "migration_yaml": json.dumps(wanted.migration_command.replace("$", "$$")),
         "health_check_path": health_check_path(host),
         "colours": colours(wanted),
-        "cores": host.cores,
         "memory_mb": wanted.workers * wanted.worker_memory_mb,
         "processes": PROCESSES,
         "authority": AUTHORITY,

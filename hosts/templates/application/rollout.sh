@@ -20,7 +20,7 @@ fail() { echo "rollout: $*" >&2; exit 1; }
 {% if containers %}
 compose() { docker-compose --file "$definition" --progress quiet "$@"; }
 is_running() { [[ -n "$(compose ps --status running --quiet "$1")" ]]; }
-prepare() { compose pull --quiet "$1"; }
+prepare() { compose pull --quiet --policy missing "$1"; }
 start() { compose up --detach --no-deps --force-recreate "$1"; }
 stop() { compose rm --stop --force "$1"; }
 logs() { compose logs --tail 30 "$1" >&2; }
