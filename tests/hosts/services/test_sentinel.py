@@ -74,10 +74,10 @@ def test_it_knows_redis_by_a_user_and_the_others_by_the_password() -> None:
     } <= lines
 
 
-def test_a_switch_begins_after_three_seconds_of_silence_and_is_tried_again_after_a_minute() -> None:
+def test_a_switch_begins_after_three_seconds_of_silence_and_is_tried_again_after_twenty() -> None:
     text = _file(_service(), "/etc/redis/sentinel.conf")
     assert "\nsentinel down-after-milliseconds main 3000\n" in text
-    assert "\nsentinel failover-timeout main 30000\n" in text
+    assert "\nsentinel failover-timeout main 10000\n" in text
 
 
 def test_what_sentinel_learns_is_in_no_file_of_ours() -> None:
@@ -86,6 +86,11 @@ def test_what_sentinel_learns_is_in_no_file_of_ours() -> None:
     assert STATE_FILE not in [file.path for file in service.files]
     unit = _file(service, "/etc/systemd/system/redis-sentinel.service.d/rungway.conf")
     assert f"ExecStart=\nExecStart=/usr/bin/redis-sentinel {STATE_FILE} --include /etc/redis/sentinel.conf " in unit
+
+
+def test_replicas_are_heard_often_enough_to_be_electable_at_any_time() -> None:
+    unit = _file(_service(), "/etc/systemd/system/redis-sentinel.service.d/rungway.conf")
+    assert "ExecStartPost=+/usr/local/sbin/rungway-sentinel-cli -e sentinel debug info-period 2000\n" in unit
 
 
 def test_passwords_are_in_files_that_few_read() -> None:
