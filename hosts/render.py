@@ -6,6 +6,7 @@ from hosts.configuration import HostConfiguration, Service
 from hosts.services.alertmanager import alertmanager
 from hosts.services.application import application
 from hosts.services.audit import audit
+from hosts.services.backup import backup
 from hosts.services.base import base
 from hosts.services.certificates import certificates
 from hosts.services.clock import clock
@@ -19,6 +20,7 @@ from hosts.services.journal import journal
 from hosts.services.kernel import kernel
 from hosts.services.logs import logs
 from hosts.services.nginx import nginx
+from hosts.services.patroni import patroni
 from hosts.services.pgbouncer import pgbouncer
 from hosts.services.postgresql import postgresql
 from hosts.services.prometheus import prometheus
@@ -43,9 +45,11 @@ SERVICES: tuple[Renderer, ...] = (
     # Stores, and what chooses their primaries.
     etcd,
     postgresql,
+    patroni,
     pgbouncer,
     redis,
     sentinel,
+    backup,
     # What stands before them, and the application.
     haproxy,
     containers,

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import secrets as random_secrets
+import shlex
 import subprocess
 import sys
 import time
@@ -14,16 +15,16 @@ from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter
 
-from hosts.configuration import HostConfiguration
+from hosts.configuration import HostConfiguration, Service, Task
 from hosts.converge.request import Connection, Request, Result
 from hosts.render import host_configuration
 from hosts.secrets import needed_secrets
 from hosts.specification import HostSpecification
 from rungway.errors import RungwayError
 from rungway.rehearsal.network import OUTSIDE, Addresses, Network
-from rungway.rehearsal.outside import ACME_HOST, AUTHORITY_FILE, STORAGE_HOST, Outside, RehearsalAuthority
+from rungway.rehearsal.outside import ACME_DIRECTORY, ACME_HOST, AUTHORITY_FILE, STORAGE_HOST, Outside, RehearsalAuthority
 from rungway.rehearsal.roots import OUTSIDE_PACKAGES, Overlay, Roots, remove_root, run
-from rungway.rehearsal.server import Operator, RehearsedServer, remove_cgroup
+from rungway.rehearsal.server import IMAGE_FILE, Operator, RehearsedServer, kill_all, remove_cgroup
 
 if TYPE_CHECKING:
     from infra.settings import Settings
@@ -34,6 +35,10 @@ CONVERGE_SECONDS = 900
 """The longest that the convergence of one server may take here."""
 AT_ONCE = 4
 """Servers that converge at the same time: more of them only wait for one another on a small machine."""
+
+IMAGE = "rehearsal/notes:1"
+"""The reference application (examples/app)."""
+APPLICATION = Path(__file__).resolve().parents[2] / "examples/app"
 
 NOT_HERE = {"grafana": "its container images come from a registry, and a rehearsal reaches no network"}
 """Services that are left out, and why."""
@@ -51,8 +56,8 @@ class RehearsedPhase:
         self._say = say
         self._roots = Roots(cache, say)
         self.network = Network(name)
-        self.hosts = {host.name: host for host in hosts}
-        self.configurations = {host.name: _without_services(host_configuration(host)) for host in self.hosts.values()}
+        self.hosts = {host.name: rehearsed_host(host) for host in hosts}
+        self.configurations = {host.name: _for_rehearsal(host_configuration(host)) for host in self.hosts.values()}
         self.secrets = _secrets(self.configurations.values())
         self.addresses = _addresses(self.hosts.values(), settings)
         self.servers: dict[str, RehearsedServer] = {}
@@ -64,6 +69,7 @@ class RehearsedPhase:
         pool = self._roots.pool({package for configuration in self.configurations.values() for package in configuration.packages})
         outside_layer = self._roots.with_packages("outside", OUTSIDE_PACKAGES)
         base = self._roots.base()
+        image = self._roots.application_image(APPLICATION)
         self._directory.mkdir(parents=True, exist_ok=True)
         self.operator = self._make_operator()
         authority = RehearsalAuthority()
@@ -71,10 +77,12 @@ class RehearsedPhase:
         self.network.create()
         self.outside = Outside(self.network, self._directory / "outside", [trust, outside_layer, base])
         self.outside.start(self.public_names(), *authority.issue([STORAGE_HOST, ACME_HOST]))
+        for bucket in sorted(self._buckets()):
+            self.outside.make_bucket(bucket)
         for host in self.hosts.values():
             server = RehearsedServer(host, self.addresses[host.name], self.network, self._directory / "servers" / host.name, self.name)
             self.servers[host.name] = server
-            server.prepare([trust, base], pool, self.operator, self._private_prefix())
+            server.prepare([trust, base], pool, image, self.operator, self._private_prefix())
 
     def boot(self) -> None:
         """Power every server on."""
@@ -173,13 +181,44 @@ class RehearsedPhase:
             run(["chroot", str(root), "update-ca-certificates"])
         return layer
 
+    def _buckets(self) -> set[str]:
+        backups = {host.backup.bucket for host in self.hosts.values() if host.backup}
+        return backups | {host.application.uploads_bucket for host in self.hosts.values() if host.application} - {""}
+
     def _private_prefix(self) -> int:
         return int(self.settings.network.cidr.rpartition("/")[2])
 
 
-def _without_services(configuration: HostConfiguration) -> HostConfiguration:
-    services = tuple(service for service in configuration.services if service.name not in NOT_HERE)
-    return dataclasses.replace(configuration, services=services)
+def rehearsed_host(host: HostSpecification) -> HostSpecification:
+    """The server with the reference application on it, certified by the rehearsal's own authority."""
+    if host.application is None:
+        return host
+    application = dataclasses.replace(host.application, image=IMAGE, migration_command="python3 migrate.py", acme_directory=ACME_DIRECTORY)
+    return dataclasses.replace(host, application=application)
+
+
+def _for_rehearsal(configuration: HostConfiguration) -> HostConfiguration:
+    """What runs here: without the services that can't, and with the application's image, which no registry has."""
+    services: list[Service] = []
+    for service in configuration.services:
+        if service.name == "application":
+            services.append(_IMAGE_SERVICE)
+        if service.name not in NOT_HERE:
+            services.append(service)
+    return dataclasses.replace(configuration, services=tuple(services))
+
+
+_CHANGES = ("WORKDIR /srv/application", "USER application", 'CMD ["uvicorn", "main:app"]')
+_IMAGE_SERVICE = Service(
+    name="application-image",
+    after=(
+        Task(
+            name="load the image",
+            unless=f"docker image inspect {IMAGE}",
+            script=f"docker import {' '.join(f'--change {shlex.quote(change)}' for change in _CHANGES)} {IMAGE_FILE} {IMAGE}",
+        ),
+    ),
+)
 
 
 def waves(hosts: Iterable[HostSpecification]) -> list[list[str]]:
@@ -195,8 +234,6 @@ def waves(hosts: Iterable[HostSpecification]) -> list[list[str]]:
 
 def remove_leftovers(name: str, directory: Path) -> None:
     """Remove what a rehearsal left, even one that was killed: processes, mounts, loop devices, namespaces, cgroups, files."""
-    from rungway.rehearsal.server import kill_all
-
     kill_all(name)
     for namespace in Path("/run/netns").glob(f"{name}-*"):
         pids = subprocess.run(["ip", "netns", "pids", namespace.name], capture_output=True, text=True, check=False).stdout.split()
@@ -214,10 +251,8 @@ def remove_leftovers(name: str, directory: Path) -> None:
 
 def _secrets(configurations: Iterable[HostConfiguration]) -> dict[str, str]:
     """Fresh secrets for this rehearsal, and the addresses of its world outside where a real stack has those of its providers."""
-    from rungway.rehearsal.outside import ACME_DIRECTORY
-
     names = set().union(*(needed_secrets(configuration) for configuration in configurations))
-    known = {"backup-endpoint": STORAGE_HOST, "acme-directory": ACME_DIRECTORY, "alert-webhook-url": f"http://{OUTSIDE}:9/"}
+    known = {"backup-endpoint": STORAGE_HOST, "alert-webhook-url": f"http://{OUTSIDE}:9/"}
     return {name: known.get(name) or random_secrets.token_hex(24) for name in sorted(names)}
 
 

@@ -4,7 +4,7 @@ import fcntl
 import hashlib
 import shutil
 import subprocess
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from rungway.errors import RungwayError
@@ -39,6 +39,17 @@ BASE_PACKAGES = (
 OUTSIDE_PACKAGES = ("curl", "dnsmasq-base", "gunicorn", "nmap", "pebble", "python3-moto", "python3-flask", "python3-flask-cors", "wrk")
 """The world around the servers: an object store (moto), a certificate authority (pebble), a name server, a load generator, a scanner."""
 
+APPLICATION_PACKAGES = (
+    "python3-asyncpg",
+    "python3-fastapi",
+    "python3-redis",
+    "python3-sqlalchemy",
+    "python3-uvloop",
+    "python3-wsproto",
+    "uvicorn",
+)
+"""What the reference application needs: Debian's versions of its requirements, because a rehearsal has no other registry."""
+
 KEPT_ROOTS = 6
 """Older roots and pools than so many are removed."""
 
@@ -52,28 +63,37 @@ class Roots:
 
     def base(self) -> Path:
         """A Debian root with what a provider's image has."""
-        return self._cached("base", BASE_PACKAGES, self._make_base)
+        return self._cached("base", (), self._make_base)
 
     def with_packages(self, name: str, packages: Iterable[str]) -> Path:
         """The upper layer of a root: `packages` installed over the base, with no service started."""
-        return self._cached(name, tuple(sorted(packages)), self._make_layer)
+        wanted = sorted(packages)
+        return self._cached(name, wanted, lambda path: self._make_layer(path, wanted))
 
     def pool(self, packages: Iterable[str]) -> Path:
         """A local package repository with `packages` and everything that they need over the base."""
-        return self._cached("pool", tuple(sorted(packages)), self._make_pool)
+        wanted = sorted(packages)
+        return self._cached("pool", wanted, lambda path: self._make_pool(path, wanted))
 
-    def _cached(self, name: str, packages: tuple[str, ...], make: Callable[[Path, tuple[str, ...]], None]) -> Path:
-        recipe = "\n".join((SUITE, MIRROR, *BASE_PACKAGES, *packages))
-        path = self._directory / f"{name}-{hashlib.sha256(recipe.encode()).hexdigest()[:12]}"
+    def application_image(self, source: Path) -> Path:
+        """The root file system of the reference application in `source`, as a tar archive for `docker import`."""
+        programs = sorted(source.glob("*.py"))
+        recipe = [*APPLICATION_PACKAGES, *(program.read_text() for program in programs)]
+        return self._cached("application", recipe, lambda path: _make_image(path, programs)) / "image.tar"
+
+    def _cached(self, name: str, recipe: Sequence[str], make: Callable[[Path], None]) -> Path:
+        """What `make` makes at the path that it is given; made once for each recipe."""
+        digest = hashlib.sha256("\n".join((SUITE, MIRROR, *BASE_PACKAGES, *recipe)).encode()).hexdigest()
+        path = self._directory / f"{name}-{digest[:12]}"
         self._directory.mkdir(parents=True, exist_ok=True)
         # Two rehearsals may want the same root at once: the second waits for the first.
         with open(self._directory / f"{name}.lock", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not path.exists():
-                self._say(f"making {name} ({len(packages)} packages), once")
+                self._say(f"making {name}, once")
                 unfinished = path.with_suffix(".new")
                 remove_root(unfinished)
-                make(unfinished, packages)
+                make(unfinished)
                 unfinished.rename(path)
                 self._forget_old(name)
         path.touch()
@@ -84,12 +104,12 @@ class Roots:
         for path in old:
             remove_root(path)
 
-    def _make_base(self, path: Path, packages: tuple[str, ...]) -> None:
-        run(["mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(packages)}", SUITE, str(path), MIRROR])
+    def _make_base(self, path: Path) -> None:
+        run(["mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(BASE_PACKAGES)}", SUITE, str(path), MIRROR])
         # Speed: a rehearsed server may lose its disk at any time.
         (path / "etc/dpkg/dpkg.cfg.d/unsafe-io").write_text("force-unsafe-io\n")
 
-    def _make_layer(self, path: Path, packages: tuple[str, ...]) -> None:
+    def _make_layer(self, path: Path, packages: Sequence[str]) -> None:
         path.mkdir()
         with Overlay([self.base()], path.with_suffix(".work"), upper=path) as root:
             (root / "usr/sbin/policy-rc.d").write_text("#!/bin/sh\nexit 101\n")
@@ -99,7 +119,7 @@ class Roots:
             (root / "usr/sbin/policy-rc.d").unlink()
         shutil.rmtree(path.with_suffix(".work"), ignore_errors=True)
 
-    def _make_pool(self, path: Path, packages: tuple[str, ...]) -> None:
+    def _make_pool(self, path: Path, packages: Sequence[str]) -> None:
         path.mkdir()
         work = path.with_suffix(".work")
         with Overlay([self.base()], work) as root:
@@ -127,6 +147,14 @@ class Roots:
         run(["chroot", str(root), *environment, "apt-get", "update", "--quiet", "--error-on=any"])
         run(["chroot", str(root), *environment, "apt-get", "--yes", "--quiet", "--no-install-recommends", *arguments])
         resolver.unlink()
+
+
+def _make_image(path: Path, programs: Sequence[Path]) -> None:
+    path.mkdir()
+    hooks = ["mkdir -p $1/srv/application", *(f"copy-in {program} /srv/application" for program in programs)]
+    hooks.append("chroot $1 useradd --system --no-create-home application")
+    options = ["--format=tar", f"--include={','.join(APPLICATION_PACKAGES)}", *(f"--customize-hook={hook}" for hook in hooks)]
+    run(["mmdebstrap", "--quiet", "--variant=minbase", *options, SUITE, str(path / "image.tar"), MIRROR])
 
 
 class Overlay:

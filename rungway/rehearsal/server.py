@@ -15,6 +15,8 @@ from rungway.errors import RungwayError
 from rungway.rehearsal.network import OUTSIDE, OUTSIDE_V6, Addresses, Network
 from rungway.rehearsal.roots import Overlay, remove_root, run
 
+IMAGE_FILE = "/srv/application.tar"
+"""Where a server finds the application's image, which no registry has."""
 REBOOT = 133
 """Exit code with which systemd-nspawn says that the server asked for a reboot."""
 VOLUME_SIZE = "3G"
@@ -45,7 +47,7 @@ class RehearsedServer:
         self._loop: str | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._ending = False
-        self._pool = Path()
+        self._binds: list[str] = []
         self._private_prefix = 0
         self.boots = 0
 
@@ -54,7 +56,7 @@ class RehearsedServer:
         """The server's file system, as this machine sees it."""
         return self._directory / "root"
 
-    def prepare(self, layers: Sequence[Path], pool: Path, operator: Operator, private_prefix: int) -> None:
+    def prepare(self, layers: Sequence[Path], pool: Path, image: Path, operator: Operator, private_prefix: int) -> None:
         """Make its disk, its volume, its network and its user data, as a provider would."""
         self._disk = Overlay(list(layers), self._directory)
         self._disk.mount()
@@ -74,7 +76,10 @@ class RehearsedServer:
         resolver = self.root / "etc/resolv.conf"
         resolver.unlink(missing_ok=True)
         resolver.write_text(f"nameserver {OUTSIDE if self.addresses.public else OUTSIDE_V6}\n")
-        self._pool, self._private_prefix = pool, private_prefix
+        self._private_prefix = private_prefix
+        self._binds = [f"--bind-ro={pool}:/srv/pool"]
+        if self.host.application:
+            self._binds.append(f"--bind-ro={image}:{IMAGE_FILE}")
         if self.host.data_mount:
             volume = self._directory / "volume.img"
             run(["truncate", "--size", VOLUME_SIZE, str(volume)])
@@ -132,7 +137,7 @@ class RehearsedServer:
 
     def _start(self) -> None:
         self.boots += 1
-        options = [f"--bind-ro={self._pool}:/srv/pool"]
+        options = [*self._binds]
         if self.host.application or self.host.monitoring:
             # Docker's image layers are overlays, which can't be stacked on the overlay that the server's root is.
             (self._directory / "containers").mkdir(exist_ok=True)
