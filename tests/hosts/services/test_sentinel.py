@@ -91,6 +91,8 @@ def test_what_sentinel_learns_is_in_no_file_of_ours() -> None:
 def test_replicas_are_heard_often_enough_to_be_electable_at_any_time() -> None:
     unit = _file(_service(), "/etc/systemd/system/redis-sentinel.service.d/rungway.conf")
     assert "ExecStartPost=+/usr/local/sbin/rungway-sentinel-cli -e sentinel debug info-period 2000\n" in unit
+    # With a PID file that nobody writes, a start with ExecStartPost never ends.
+    assert "PIDFile=\n" in unit
 
 
 def test_passwords_are_in_files_that_few_read() -> None:
