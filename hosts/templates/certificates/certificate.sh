@@ -14,7 +14,11 @@ use() {
 
 case "${1:-}" in
   --bootstrap)
-    use "$tls/server.crt" "$tls/server.key"
+    if [[ -e "$issued/fullchain.pem" ]]; then
+      use "$issued/fullchain.pem" "$issued/privkey.pem"
+    else
+      use "$tls/server.crt" "$tls/server.key"
+    fi
     exit
     ;;
   --deploy)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import shlex
+from typing import Any
 
 import pytest
 
@@ -10,7 +11,7 @@ from hosts.services.certificates import ATTEMPT_MINUTES, certificates
 from tests.support.application_host import application_host
 
 
-def _service(**application: object) -> Service:
+def _service(**application: Any) -> Service:
     service = certificates(application_host(**application))
     assert isinstance(service, Service)
     return service
