@@ -5,4 +5,4 @@ etcdctl --endpoints https://127.0.0.1:2379 --cacert /etc/rungway/tls/authority.c
     --cert /etc/rungway/tls/server.crt --key /etc/rungway/tls/server.key endpoint health >/dev/null 2>&1 ||
     exec systemctl is-active --quiet patroni
 state=$(curl --silent --max-time 5 --cacert /etc/rungway/tls/authority.crt https://{{ address }}:8008/patroni)
-[[ $state =~ \"state\":\ \"(running|streaming|creating\ replica)\" ]]
+[[ $state =~ \"state\":\ \"(running|streaming|in\ archive\ recovery|creating\ replica)\" ]]

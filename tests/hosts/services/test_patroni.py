@@ -132,6 +132,7 @@ def test_a_wrong_configuration_is_refused_and_an_absent_member_is_not(tmp_path: 
         (True, True, '{"state": "running"}', True),
         (True, True, '{"state": "streaming"}', True),
         (True, True, '{"state": "creating replica"}', True),
+        (True, True, '{"state": "in archive recovery"}', True),
         (True, True, '{"state": "start failed"}', False),
         (True, True, "", False),
     ],
