@@ -296,12 +296,26 @@ def test_clean_leaves_a_drill_that_goes_on_alone(program: ModuleType, tmp_path: 
     assert not (tmp_path / "scratch").exists()
 
 
+def _list(stanza: dict[str, Any]) -> "subprocess.CompletedProcess[str]":
+    script = TEMPLATES / "backup" / "pgbackrest_backups.py"
+    # As pgBackRest does, with control characters as they come.
+    said = json.dumps([{"name": "main", "repo": [], **stanza}]).replace("\\u0001", "\x01")
+    return subprocess.run([sys.executable, str(script)], input=said, capture_output=True, text=True, check=False)
+
+
 def test_the_list_of_backups_is_short() -> None:
     def made(kind: str, end: int, *, error: bool = False) -> dict[str, Any]:
         return {"type": kind, "error": error, "timestamp": {"start": 1, "stop": end}, "info": {"size": 4096}}
 
-    said = json.dumps([{"name": "main", "backup": [made("full", 100), made("diff", 150, error=True), made("incr", 200)]}])
-    script = TEMPLATES / "backup" / "pgbackrest_backups.py"
-    done = subprocess.run([sys.executable, str(script)], input=said, capture_output=True, text=True, check=True)
+    done = _list({"status": {"code": 0}, "backup": [made("full", 100), made("diff", 150, error=True), made("incr", 200)]})
 
-    assert done.stdout == "full 100 4096\nincremental 200 4096\n"
+    assert (done.returncode, done.stdout) == (0, "full 100 4096\nincremental 200 4096\n")
+
+
+@pytest.mark.parametrize(("code", "status"), [(1, 0), (2, 0), (99, 1)])
+def test_a_repository_that_cannot_be_read_is_not_an_empty_one(code: int, status: int) -> None:
+    repository = {"status": {"code": code, "message": "unable to read \x01"}}
+    done = _list({"status": {"code": code}, "repo": [repository], "backup": []})
+
+    assert (done.returncode, done.stdout) == (status, "")
+    assert done.stderr == ("unable to read \x01\n" if status else "")
