@@ -87,3 +87,26 @@ def test_the_settings_of_dedicated_servers_say_where_they_are() -> None:
         ("127.0.0.1", 6432),
         ("127.0.0.1", 6379),
     )
+
+
+def test_the_settings_say_what_else_the_application_depends_on() -> None:
+    buckets = [{"name": "backups", "token": "write"}, {"name": "shown", "access": "private"}, {"name": "images", "token": "write"}]
+    app = {"servers": 1, "server_type": "cx33", "data_volume_size_gb": 10, "image": "ghcr.io/acme/shop:1", "migration_command": "migrate"}
+    store = {"placement": "app_server", "nodes": 1}
+    settings = read(
+        app=app,
+        database=store,
+        edge={"buckets": buckets},
+        backup={"enabled": True, "bucket": "backups"},
+        load_balancer={"enabled": True, "type": "lb11"},
+    )
+
+    application = host_specifications(settings)[0].application
+
+    assert application is not None
+    assert (application.image, application.migration_command) == ("ghcr.io/acme/shop:1", "migrate")
+    assert application.uploads_bucket == "shop-images"
+    assert application.proxy_protocol
+    without_edge = host_specifications(read(edge={"enabled": False, "tls": False}))[0].application
+    assert without_edge is not None
+    assert (without_edge.uploads_bucket, without_edge.hostnames, without_edge.proxy_protocol) == ("", (), False)

@@ -61,9 +61,16 @@ def test_every_server_is_checked_by_name_over_verified_tls_and_loses_its_connect
     assert "uri /primary" in text
 
 
+def test_the_checks_of_redis_speak_tls_too() -> None:
+    text = _configuration(**REDIS)
+
+    # Without `default` an explicit connect forgets check-ssl, and Redis resets the connection.
+    assert re.findall(r"tcp-check connect(.*)", text) == [" default", " default"]
+
+
 def test_a_redis_primary_with_replicas_comes_before_one_without() -> None:
     text = _configuration(**REDIS)
 
     assert "use_backend redis-with-replicas if { nbsrv(redis-with-replicas) gt 0 }" in text
-    assert r"expect rstring role:master\r\nconnected_slaves:[1-9]" in text
-    assert "expect string role:master\n" in text
+    assert r"expect min-recv 0 rstring role:master\r\nconnected_slaves:[1-9]" in text
+    assert "expect min-recv 0 string role:master\n" in text
