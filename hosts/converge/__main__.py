@@ -3,6 +3,7 @@
 This is what `pulumi up` runs for every server. The request holds secrets, which is why it comes this way and not by arguments.
 """
 
+import os
 import sys
 
 from pydantic import TypeAdapter, ValidationError
@@ -30,4 +31,8 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # At once: the threads of a connection that went through a jump host can wait for each other for ever when the interpreter ends.
+    os._exit(code)

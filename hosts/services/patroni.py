@@ -91,7 +91,7 @@ def _service(host: HostSpecification, postgresql: PostgresqlService) -> Service:
     dynamic = _dynamic(postgresql, parameters)
     return Service(
         name="patroni",
-        packages=("patroni", "etcd-client", "curl", f"postgresql-{postgresql.version}"),
+        packages=("patroni", "python3-etcd", "etcd-client", "curl", f"postgresql-{postgresql.version}"),
         accounts=(Account(name="postgres", home="/var/lib/postgresql", groups=("tls-key",)),),
         directories=(
             # Patroni itself moves the data aside, and makes it again.
