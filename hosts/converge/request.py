@@ -11,11 +11,13 @@ from hosts.configuration import HostConfiguration
 class Connection:
     """How a server is reached: `address` is the SSH host.
 
-    A jump host and keys may come from the OpenSSH client configuration `config_file`. A server that doesn't answer is tried again for
-    `patience_seconds`.
+    A server without a public address is reached through the SSH host `jump_address`, as the same user with the same key. Jump hosts and
+    keys may also come from the OpenSSH client configuration `config_file`, which is not read where there is a `jump_address`. Paths may
+    start with ~. A server that doesn't answer is tried again for `patience_seconds`.
     """
 
     address: str
+    jump_address: str | None = None
     user: str = "admin"
     port: int = 22
     key_file: Path | None = None

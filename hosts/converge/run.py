@@ -3,8 +3,10 @@
 import getpass
 import json
 import socket
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -88,7 +90,8 @@ def _ask(name: str, connection: Connection, question: dict[str, Any]) -> Iterato
     from pyinfra.api.arguments import ConnectorArguments
     from pyinfra.api.command import StringCommand
 
-    host = _connected(name, connection)
+    with _client_configuration(connection) as config_file:
+        host = _connected(name, connection, config_file)
     try:
         booted, output = host.run_shell_command(StringCommand(_BOOTED), _timeout=BOOT_SECONDS + 30)
         if not booted:
@@ -110,10 +113,28 @@ def _ask(name: str, connection: Connection, question: dict[str, Any]) -> Iterato
     yield from answers
 
 
-def _connected(name: str, connection: Connection) -> Any:
+@contextmanager
+def _client_configuration(connection: Connection) -> Iterator[Path | None]:
+    """The OpenSSH client configuration to connect with: through a jump host one of its own, which is gone when the connection stands."""
+    if connection.jump_address is None:
+        yield connection.config_file
+        return
+    lines = [f"Host {connection.address}", f"  ProxyJump {connection.jump_address}"]
+    lines += ["Host *", f"  User {connection.user}", "  StrictHostKeyChecking accept-new"]
+    if connection.key_file:
+        lines.append(f'  IdentityFile "{connection.key_file.expanduser()}"')
+    if connection.known_hosts_file:
+        lines.append(f"  UserKnownHostsFile {connection.known_hosts_file.expanduser()}")
+    with tempfile.NamedTemporaryFile("w", prefix="rungway-", suffix=".ssh-config") as file:
+        file.write("\n".join(lines) + "\n")
+        file.flush()
+        yield Path(file.name)
+
+
+def _connected(name: str, connection: Connection, config_file: Path | None) -> Any:
     """A pyinfra host with an open connection."""
     from pyinfra.api.config import Config
-    from pyinfra.api.exceptions import ConnectError
+    from pyinfra.api.exceptions import ConnectError, PyinfraError
     from pyinfra.api.inventory import Inventory
     from pyinfra.api.state import State
 
@@ -122,11 +143,14 @@ def _connected(name: str, connection: Connection) -> Any:
         "ssh_user": connection.user,
         "ssh_port": connection.port,
         "ssh_key": str(connection.key_file) if connection.key_file else None,
-        "ssh_config_file": str(connection.config_file) if connection.config_file else None,
+        "ssh_config_file": str(config_file) if config_file else None,
         "ssh_known_hosts_file": str(connection.known_hosts_file) if connection.known_hosts_file else None,
         "ssh_strict_host_key_checking": "accept-new",
     }
     known = {key: value for key, value in data.items() if value is not None}
+    if connection.known_hosts_file:
+        # The first connection from a machine writes the file.
+        connection.known_hosts_file.expanduser().parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     state = State(Inventory(([(name, known)], {})), Config(CONNECT_TIMEOUT=10))  # type: ignore[no-untyped-call]
     host = state.inventory.get_host(name)
     end = time.monotonic() + connection.patience_seconds
@@ -142,3 +166,5 @@ def _connected(name: str, connection: Connection) -> Any:
                     "an administrator in ssh_public_keys, from a network in admin_cidrs; private servers are reached through the jump host."
                 ) from None
             time.sleep(CONNECT_PAUSE_SECONDS)
+        except PyinfraError as error:
+            raise ConvergeError(f"{name}: can't use the private key {connection.key_file}: {error}") from None
