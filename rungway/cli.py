@@ -171,6 +171,75 @@ def graph(stack: str, form: str, output: Path | None) -> None:
         raise RungwayError(f"{output}: can't write the picture: {error.strerror}") from error
 
 
+@cli.command()
+@click.argument("stack", type=STACK)
+@click.argument("directory", type=click.Path(path_type=Path))
+def render(stack: str, directory: Path) -> None:
+    """Write every file of every server of a stack to DIRECTORY/SERVER/PATH.
+
+    Passwords, keys and addresses that a provider assigns stay placeholders. server.json beside the files lists packages, units, owners and
+    modes. DIRECTORY must be new or empty.
+    """
+    from rungway.rendering import write_stack
+
+    _show(f"{directory}: {len(write_stack(stack, directory))} files written")
+
+
+@cli.command()
+@click.argument("stack", type=STACK)
+@click.option("--role", "roles", multiple=True, help="Rehearse only servers of this role, for example database. Repeatable.")
+@click.option("--keep", is_flag=True, help="Leave the servers up afterwards, for a look.")
+@click.option("--down", is_flag=True, help="Remove what an earlier rehearsal left up, and do nothing else.")
+@_json
+def rehearse(stack: str, roles: tuple[str, ...], keep: bool, down: bool, as_json: bool) -> None:
+    """Boot a stack's servers on this machine, with their real services, and try what can go wrong.
+
+    Needs root on Debian or Ubuntu (docs/rehearsal.md), and nothing of a provider. Exits with 1 when a check failed.
+    """
+    import time
+
+    from rungway.rehearsal.rehearse import rehearsed, take_down
+    from rungway.rehearsal.report import check_text, report_json, summary
+
+    if down:
+        take_down(stack)
+        return
+    began = time.monotonic()
+    checks = []
+    # Progress goes to standard error, so that standard output holds the report alone.
+    for check in rehearsed(stack, lambda text: click.echo(text, err=True), roles=frozenset(roles), keep=keep):
+        checks.append(check)
+        if not as_json:
+            _show(check_text(check))
+    if as_json:
+        _show_json(report_json(stack, time.monotonic() - began, checks))
+    else:
+        _show(summary(checks))
+    if any(check.ok is False for check in checks):
+        raise SystemExit(1)
+
+
+@cli.command()
+@click.argument("stack", type=STACK)
+@click.option("--prometheus", required=True, metavar="URL", help="Prometheus of the stack, for example http://127.0.0.1:9090 through SSH.")
+@click.option("--days", type=click.IntRange(1, 90), default=7, show_default=True, help="How far to look back.")
+@_json
+def advise(stack: str, prometheus: str, days: int, as_json: bool) -> None:
+    """Read the stack's own figures and say: stay, tune, or climb; to which phase, why, and what it costs.
+
+    Exits with 5 when Prometheus has no figures.
+    """
+    from rungway.advise import advice_json, advice_text, advise_stack
+
+    result = advise_stack(stack, prometheus, days)
+    if as_json:
+        _show_json(advice_json(result))
+    else:
+        _show(advice_text(result))
+    if result.exit_code:
+        raise SystemExit(result.exit_code)
+
+
 @cli.group()
 def prices() -> None:
     """The price catalogue (infra/catalog/prices.yaml)."""

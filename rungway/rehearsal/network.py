@@ -43,6 +43,11 @@ class Network:
         self._ip(self.outside, "link", "set", "lo", "up")
         self._join(self.outside, "internet", "eth0", [f"{OUTSIDE}/24", f"{OUTSIDE_V6}/64", f"{VISITOR}/32", f"{STRANGER}/32"])
 
+        # Web traffic comes from Cloudflare, be it a visitor's or the certificate authority's.
+        for port in ("80", "443"):
+            self._ip(self.outside, "rule", "add", "ipproto", "tcp", "dport", port, "lookup", "80")
+        self._ip(self.outside, "route", "add", "198.51.100.0/24", "dev", "eth0", "src", VISITOR, "table", "80")
+
     def add_server(self, name: str, addresses: Addresses, private_prefix: int) -> str:
         """A namespace for a server with its interfaces; returns its name."""
         namespace = self.namespace(name)

@@ -52,7 +52,7 @@ class RehearsedPhase:
     def __init__(self, name: str, settings: "Settings", hosts: Iterable[HostSpecification], directory: Path, cache: Path, say: Say) -> None:
         self.name = name
         self.settings = settings
-        self._directory = directory
+        self.directory = directory
         self._say = say
         self._roots = Roots(cache, say)
         self.network = Network(name)
@@ -70,17 +70,17 @@ class RehearsedPhase:
         outside_layer = self._roots.with_packages("outside", OUTSIDE_PACKAGES)
         base = self._roots.base()
         image = self._roots.application_image(APPLICATION)
-        self._directory.mkdir(parents=True, exist_ok=True)
+        self.directory.mkdir(parents=True, exist_ok=True)
         self.operator = self._make_operator()
         authority = RehearsalAuthority()
         trust = self._make_trust(base, authority)
         self.network.create()
-        self.outside = Outside(self.network, self._directory / "outside", [trust, outside_layer, base])
+        self.outside = Outside(self.network, self.directory / "outside", [trust, outside_layer, base])
         self.outside.start(self.public_names(), *authority.issue([STORAGE_HOST, ACME_HOST]))
         for bucket in sorted(self._buckets()):
             self.outside.make_bucket(bucket)
         for host in self.hosts.values():
-            server = RehearsedServer(host, self.addresses[host.name], self.network, self._directory / "servers" / host.name, self.name)
+            server = RehearsedServer(host, self.addresses[host.name], self.network, self.directory / "servers" / host.name, self.name)
             self.servers[host.name] = server
             server.prepare([trust, base], pool, image, self.operator, self._private_prefix())
 
@@ -139,7 +139,7 @@ class RehearsedPhase:
             server.destroy()
         if self.outside is not None:
             self.outside.stop()
-        remove_leftovers(self.name, self._directory)
+        remove_leftovers(self.name, self.directory)
 
     def _converge_one(self, name: str) -> Result:
         began = time.monotonic()
@@ -152,9 +152,9 @@ class RehearsedPhase:
 
     def _make_operator(self) -> Operator:
         """A key pair for this rehearsal, and a client configuration that goes through the jump hosts."""
-        key = self._directory / "operator"
+        key = self.directory / "operator"
         run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "operator", "-f", str(key)])
-        known_hosts = self._directory / "known_hosts"
+        known_hosts = self.directory / "known_hosts"
         known_hosts.touch(mode=0o600)
         lines = []
         for host in self.hosts.values():
@@ -169,14 +169,14 @@ class RehearsedPhase:
             f"  UserKnownHostsFile {known_hosts}",
             "  StrictHostKeyChecking accept-new",
         ]
-        config = self._directory / "ssh_config"
+        config = self.directory / "ssh_config"
         config.write_text("\n".join(lines) + "\n")
         return Operator(key, key.with_suffix(".pub").read_text().strip(), config, known_hosts)
 
     def _make_trust(self, base: Path, authority: RehearsalAuthority) -> Path:
         """A layer in which the rehearsal's authority is among the public ones."""
-        layer = self._directory / "trust"
-        with Overlay([base], self._directory / "trust-work", upper=layer) as root:
+        layer = self.directory / "trust"
+        with Overlay([base], self.directory / "trust-work", upper=layer) as root:
             (root / AUTHORITY_FILE).write_bytes(authority.certificate)
             run(["chroot", str(root), "update-ca-certificates"])
         return layer
