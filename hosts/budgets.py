@@ -18,8 +18,8 @@ MEMORY_PER_PAGE_STRUCTURE = 64
 NODE_EXPORTER_MB = 32
 """node_exporter on every server, in MiB. Our own estimate of its resident size."""
 
-LOG_SHIPPER_MB = 64
-"""The process on every server that sends its journal to Loki, in MiB. Our own estimate."""
+LOG_SHIPPER_MB = 32
+"""systemd-journal-upload, which sends the journal of every server to the monitoring server, in MiB. Our own estimate."""
 
 SERVICE_EXPORTER_MB = 32
 """One exporter for each of nginx, PostgreSQL, PgBouncer and Redis, in MiB. Our own estimate of its resident size."""
@@ -65,6 +65,10 @@ GRAFANA_MB = 256
 
 LOKI_MB = 384
 """Loki as a single process with a few MiB of logs a second, in MiB. Our own estimate."""
+
+TEMPO_MB = 256
+ALLOY_MB = 192
+"""Tempo (traces) and Alloy (the OpenTelemetry collector) with little traffic, in MiB. Our own estimates."""
 
 ALERTMANAGER_MB = 64
 """Alertmanager, in MiB. Our own estimate."""
@@ -153,7 +157,9 @@ def _parts_beside_postgresql(host: HostSpecification) -> list[tuple[str, int]]:
 
 
 def _exporters_mb(host: HostSpecification) -> int:
-    services = (host.application, host.postgresql, host.pgbouncer, host.redis)
+    # nginx has two: its own figures, and response times from its log.
+    nginx = host.application if host.role == "app" else None
+    services = (host.application, nginx, host.postgresql, host.pgbouncer, host.redis)
     return NODE_EXPORTER_MB + LOG_SHIPPER_MB + SERVICE_EXPORTER_MB * sum(service is not None for service in services)
 
 
@@ -163,12 +169,13 @@ def _redis_parts(redis: RedisService) -> list[tuple[str, int]]:
 
 
 def _monitoring_parts(host: HostSpecification) -> list[tuple[str, int]]:
-    return [
-        ("Prometheus", PROMETHEUS_BASE_MB + PROMETHEUS_PER_SERVER_MB * (len(host.peers) + 1)),
-        ("Grafana", GRAFANA_MB),
-        ("Loki", LOKI_MB),
+    parts = [
+        ("Prometheus", PROMETHEUS_BASE_MB + PROMETHEUS_PER_SERVER_MB * (sum(peer.region == host.region for peer in host.peers) + 1)),
         ("Alertmanager", ALERTMANAGER_MB),
     ]
+    if host.role != "monitoring":
+        return parts
+    return [*parts, ("Grafana", GRAFANA_MB), ("Loki", LOKI_MB), ("Tempo", TEMPO_MB), ("Alloy", ALLOY_MB)]
 
 
 def _pgbouncer_mb(pgbouncer: PgbouncerService) -> int:

@@ -100,6 +100,7 @@ def flows(role: str) -> Iterator[Flow]:
             # Behind a load balancer requests come over the private network; the stores are here while they have no servers of their own.
             yield Flow(role, PRIVATE, "tcp", "80", "HTTP from the load balancer")
             yield Flow(role, PRIVATE, "tcp", "443", "HTTPS from the load balancer")
+            yield Flow(role, PRIVATE, "tcp", "8080", "health, and ACME challenges between application servers")
             yield Flow(role, PRIVATE, "tcp", "5432", "replication while the database moves to servers of its own")
             yield Flow(role, PRIVATE, "tcp", "6432", "PgBouncer of the database beside the application")
             yield Flow(role, PRIVATE, "tcp", "6379", "replication while Redis moves to servers of its own")

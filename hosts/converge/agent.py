@@ -292,7 +292,7 @@ def _make_directory(wanted: Request) -> None:
     if _directory_is_right(wanted):
         return
     path = Path(wanted["path"])
-    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    _make_parents(path.parent)
     with suppress(FileExistsError):
         path.mkdir()
     _own(path, wanted)
