@@ -183,7 +183,7 @@ def test_a_kubernetes_node_has_no_nginx_of_its_own() -> None:
         _host("database", 32, cores=16, postgresql=_postgresql(400, standbys=1), pgbouncer=_pgbouncer(1000, 50), backup=BACKUP, etcd=True),
         _host("redis", 2, redis=_redis(1024)),
         _host("redis", 4, redis=_redis(2048, sentinel=True)),
-        _host("monitoring", 2, monitoring=MONITORING, peers=_peers(20)),
+        _host("monitoring", 2, monitoring=MONITORING, peers=_peers(10)),
         _host("monitoring", 4, monitoring=MONITORING, peers=_peers(40), etcd=True),
         _host("kubernetes-control", 2),
     ],
