@@ -45,7 +45,8 @@ class Outside:
     def start(self, hosts: Mapping[str, str], certificate: bytes, key: bytes) -> None:
         """Start every service. `hosts` are the public names of the phase with their addresses; the certificate is for our own names."""
         self._disk.mount()
-        run(["mount", "--bind", "/dev", str(self.root / "dev")])
+        for system in ("dev", "proc"):
+            run(["mount", "--bind", f"/{system}", str(self.root / system)])
         configuration = self.root / "srv/outside"
         configuration.mkdir(parents=True)
         (configuration / "server.crt").write_bytes(certificate)

@@ -40,6 +40,9 @@ IMAGE = "rehearsal/notes:1"
 """The reference application (examples/app)."""
 APPLICATION = Path(__file__).resolve().parents[2] / "examples/app"
 
+AUDIT_PACKAGES = ("lynis",)
+"""What a rehearsal installs on a server to look at it, after everything else was tried."""
+
 NOT_HERE = {"grafana": "its container images come from a registry, and a rehearsal reaches no network"}
 """Services that are left out, and why."""
 
@@ -66,7 +69,8 @@ class RehearsedPhase:
 
     def prepare(self) -> None:
         """Make roots, networks, the world outside and the disks of all servers. Nothing runs yet but the world outside."""
-        pool = self._roots.pool({package for configuration in self.configurations.values() for package in configuration.packages})
+        packages = {package for configuration in self.configurations.values() for package in configuration.packages}
+        pool = self._roots.pool({*packages, *AUDIT_PACKAGES})
         outside_layer = self._roots.with_packages("outside", OUTSIDE_PACKAGES)
         base = self._roots.base()
         image = self._roots.application_image(APPLICATION)

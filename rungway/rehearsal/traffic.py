@@ -16,7 +16,8 @@ import uuid
 from dataclasses import asdict, dataclass
 from http.client import HTTPException, HTTPSConnection
 
-ATTEMPT_SECONDS = 30.0
+ATTEMPT_SECONDS = 5.0
+"""How long a writer waits for an answer before it sends the same note again."""
 PAUSE_SECONDS = 0.1
 """Between two notes of one writer: together they stay below the rate that nginx allows one address."""
 
