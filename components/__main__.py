@@ -18,7 +18,9 @@ from components.data_volume import DataVolume
 from components.database_vps import DatabaseVPS
 from components.dns_name import DnsName
 from components.edge_zone import EdgeZone
+from components.generated_secrets import GeneratedSecrets
 from components.global_load_balancer import GlobalLoadBalancer
+from components.host_convergence import HostConvergence
 from components.k8s_cluster import K8sCluster
 from components.load_balancer import LoadBalancer
 from components.monitoring_vps import MonitoringVPS
@@ -47,6 +49,8 @@ COMPONENTS: list[type[pulumi.ComponentResource]] = [
     EdgeZone,
     DnsName,
     GlobalLoadBalancer,
+    GeneratedSecrets,
+    HostConvergence,
 ]
 
 if __name__ == "__main__":

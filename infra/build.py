@@ -4,6 +4,8 @@ A phase is settings, not code: nothing here knows a phase's name. Resource names
 move to the next phase's stack and only what really changes is changed.
 """
 
+from typing import TYPE_CHECKING
+
 import pulumi
 
 from components.private_network import PrivateNetwork
@@ -13,16 +15,36 @@ from infra.edge import build_edge
 from infra.regions import Foundation, build_region
 from infra.settings import Region, Settings
 
+if TYPE_CHECKING:
+    from infra.convergence import Convergence
+
 
 def build_stack(settings: Settings) -> None:
-    """Register every resource of the stack and export what people and later steps ask for."""
+    """Register every resource of the stack and export what people and later steps ask for.
+
+    Raises:
+        SettingsError: a server can't converge as asked. Nothing was registered then.
+    """
+    convergence = _convergence(settings)
     foundations = _foundations(settings)
     regions = [build_region(settings, region, foundations.get(region.name)) for region in settings.regions]
     buckets = build_edge(settings, regions) if settings.edge.enabled else {}
+    if convergence is not None:
+        convergence.register(regions, buckets)
     pulumi.export("servers", {name: addresses for region in regions for name, addresses in region.servers.items()})
     pulumi.export("buckets", buckets)
     if settings.edge.enabled:
         pulumi.export("api_url", f"{'https' if settings.edge.tls else 'http'}://{settings.edge.api_subdomain}.{settings.domain}")
+
+
+def _convergence(settings: Settings) -> "Convergence | None":
+    """What servers are asked, where they are to converge."""
+    if not settings.convergence.ssh_key_file:
+        return None
+    # Here, because templates take a while to load, and most plans don't need them.
+    from infra.convergence import Convergence
+
+    return Convergence(settings)
 
 
 def network_key(region: Region) -> str:

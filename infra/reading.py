@@ -22,6 +22,7 @@ from infra.settings import (
     ApplicationSettings,
     BackupSettings,
     BudgetSettings,
+    ConvergenceSettings,
     DatabaseSettings,
     EdgeSettings,
     KubernetesSettings,
@@ -54,6 +55,7 @@ STACK_SECTIONS: dict[str, type[Section]] = {
     "network": NetworkSettings,
     "edge": EdgeSettings,
     "backup": BackupSettings,
+    "convergence": ConvergenceSettings,
     "serverless": ServerlessSettings,
     "analytics": AnalyticsSettings,
     "budget": BudgetSettings,
@@ -393,6 +395,7 @@ _KINDS = {
 _PATTERNS = {
     r"^[a-z]([a-z0-9-]{0,30}[a-z0-9])?$": "1 to 32 lower-case letters, digits and hyphens, first a letter, last no hyphen",
     r"^/": "a path that starts with /",
+    r"^([~/].*)?$": "a path that starts with / or ~",
 }
 
 

@@ -44,14 +44,25 @@ class Foundation:
     keys: SshKeys
 
 
+@dataclass(frozen=True)
+class BuiltServer:
+    """What convergence needs of a server: which one it is, where it is, and the `parts` that must be there before."""
+
+    server_id: pulumi.Output[str]
+    public_ipv4: pulumi.Output[str]
+    private_address: pulumi.Output[str]
+    parts: list[pulumi.Resource]
+
+
 @dataclass
 class BuiltRegion:
-    """What a region gives to the rest of the stack: where requests enter, and the addresses of its servers."""
+    """What a region gives to the rest of the stack: where requests enter, the addresses of its servers, and the servers that converge."""
 
     region: Region
     entry_ipv4: list[pulumi.Input[str]] = field(default_factory=list)
     entry_ipv6: list[pulumi.Input[str]] = field(default_factory=list)
     servers: dict[str, Any] = field(default_factory=dict)
+    built_servers: dict[str, BuiltServer] = field(default_factory=dict)
 
 
 def build_region(settings: Settings, region: Region, foundation: Foundation | None) -> BuiltRegion:
@@ -93,10 +104,12 @@ class _RegionBuilder:
                 "public_ipv6": component.public_ipv6,
                 "private_address": component.private_address,
             }
+            built = BuiltServer(component.server_id, component.public_ipv4, component.private_address, [component])
+            self.built.built_servers[server.name] = built
             if role == "app":
                 self._targets = self._app_targets(group)
                 if server.number == 1 and self._region.app.data_volume_size_gb:
-                    self._app_volume(component.server_id)
+                    built.parts.append(self._app_volume(component.server_id))
                 if not self._balanced:
                     self.built.entry_ipv4.append(component.public_ipv4)
                     self.built.entry_ipv6.append(component.public_ipv6)
@@ -146,7 +159,7 @@ class _RegionBuilder:
             args["volume_size_gb"] = section.volume_size_gb
         return args
 
-    def _app_volume(self, server_id: pulumi.Output[str] | None) -> None:
+    def _app_volume(self, server_id: pulumi.Output[str] | None) -> DataVolume:
         """The volume of the first application server. It is no child of that server's component, so that it stays when the server goes."""
         region = self._region
         args: DataVolumeArgs = {
@@ -157,7 +170,7 @@ class _RegionBuilder:
         }
         if server_id is not None:
             args["server_id"] = server_id
-        DataVolume(f"app-{region.name}-1-data", args)
+        return DataVolume(f"app-{region.name}-1-data", args)
 
     def _kubernetes(self, nodes: list[Server]) -> None:
         region, kubernetes = self._region, self._region.kubernetes

@@ -118,6 +118,10 @@ class MonitoringSettings(Section):
     server_type: str = Field("", description="The provider's server type.")
     volume_size_gb: int = Field(0, ge=0, le=10_000, description="Data volume for metrics and logs. 0 keeps them on the server's disk.")
     retention_days: int = Field(30, ge=1, le=3650, description="How long metrics and logs are kept.")
+    alert_webhook_url: str = Field(
+        "",
+        description="Where alerts are posted to; who knows it can post there too, so set it with --secret. Empty: nobody is told.",
+    )
     thresholds: AlertThresholds = Field(default_factory=lambda: AlertThresholds(), description="Alert thresholds.")
 
 
@@ -250,6 +254,17 @@ class BackupSettings(Section):
     recovery_time_minutes: int = Field(60, ge=1, le=10_080, description="Promised: the longest time that a restore takes.")
 
 
+class ConvergenceSettings(Section):
+    """How `pulumi up` makes every server what its configuration says: over SSH, from the machine that it runs on."""
+
+    ssh_key_file: str = Field(
+        "",
+        pattern=r"^([~/].*)?$",
+        description="The private key, without a passphrase, of one of ssh_public_keys on the machine that runs `pulumi up`. Empty: it "
+        "builds servers and does not converge them.",
+    )
+
+
 class ServerlessSettings(Section):
     """Containers that scale with load, down to zero."""
 
@@ -297,6 +312,7 @@ class Settings(Section):
     network: NetworkSettings
     edge: EdgeSettings
     backup: BackupSettings
+    convergence: ConvergenceSettings
     serverless: ServerlessSettings
     analytics: AnalyticsSettings
     budget: BudgetSettings

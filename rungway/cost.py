@@ -63,6 +63,7 @@ FREE: Mapping[str, str] = {
     "cloudflare:index/ruleset:Ruleset": "cache rules are part of every plan of a zone",
     "cloudflare:index/tieredCache:TieredCache": "part of every plan of a zone",
     "cloudflare:index/zoneSetting:ZoneSetting": "a setting of the zone",
+    "command:local:Command": "runs on the machine of `pulumi up`",
     "digitalocean:index/certificate:Certificate": "part of the load balancer's price",
     "digitalocean:index/reservedIpAssignment:ReservedIpAssignment": "an attachment; the address is priced",
     "digitalocean:index/sshKey:SshKey": "keys cost nothing",
@@ -77,6 +78,7 @@ FREE: Mapping[str, str] = {
     "hcloud:index/sshKey:SshKey": "keys cost nothing",
     "hcloud:index/uploadedCertificate:UploadedCertificate": "part of the load balancer's price",
     "hcloud:index/volumeAttachment:VolumeAttachment": "an attachment; the volume is priced",
+    "random:index/randomPassword:RandomPassword": "made by `pulumi up` itself",
 }
 """Resource types that nobody sends a bill for, and why. A type that is neither here nor has a rule has an unknown price."""
 

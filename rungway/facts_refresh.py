@@ -1,11 +1,12 @@
-"""Rewrites facts.json from the providers' Pulumi schemas: `python -m rungway.facts_refresh SCHEMAS`.
+"""Rewrites facts.json from the providers' Pulumi schemas: `python -m rungway.facts_refresh SCHEMAS...`.
 
-SCHEMAS is a folder with `hcloud.json`, `digitalocean.json`, … in the form of `pulumi package get-schema` reduced to inputs and types.
+SCHEMAS are folders with `hcloud.json`, `digitalocean.json`, … in the form of `pulumi package get-schema` reduced to inputs and types.
 facts_sources.yaml says which resource types go in, and adds what the schemas leave out.
 """
 
 import argparse
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,15 @@ _LARGEST_INLINE_DEPTH = 12
 """Types that nest deeper than any real input refer to themselves; from there on everything is allowed."""
 
 
-def extract(schemas: Path) -> dict[str, Any]:
+def extract(*schemas: Path) -> dict[str, Any]:
     """The table of facts, as facts.json holds it.
 
     Raises:
-        ValueError: a type or property of facts_sources.yaml that the schemas do not know, or a replacement that the schema already says.
+        ValueError: a package without a schema, a type or property of facts_sources.yaml that the schemas do not know, or a replacement that
+            the schema already says.
     """
     sources = YAML(typ="safe").load(SOURCES)
-    packages = {name: json.loads((schemas / f"{name}.json").read_text()) for name in sorted({t.split(":")[0] for t in sources["types"]})}
+    packages = {name: _schema(name, schemas) for name in sorted({t.split(":")[0] for t in sources["types"]})}
     types = {token: _type_facts(token, packages) for token in sorted(sources["types"])}
     for replacement in sources["replacements"]:
         token = replacement["type"]
@@ -42,6 +44,14 @@ def extract(schemas: Path) -> dict[str, Any]:
         "types": types,
         "versions": {name: package["version"] for name, package in packages.items()},
     }
+
+
+def _schema(package: str, folders: Iterable[Path]) -> dict[str, Any]:
+    found = [folder / f"{package}.json" for folder in folders if (folder / f"{package}.json").is_file()]
+    if not found:
+        raise ValueError(f"{package}: found in facts_sources.yaml, but no folder has {package}.json")
+    schema: dict[str, Any] = json.loads(found[0].read_text())
+    return schema
 
 
 def render(table: dict[str, Any]) -> str:
@@ -101,5 +111,5 @@ def _shape(schema: dict[str, Any], package: dict[str, Any], depth: int) -> dict[
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m rungway.facts_refresh", description="Rewrite rungway/facts.json.")
-    parser.add_argument("schemas", type=Path, help="folder with hcloud.json, digitalocean.json and cloudflare.json")
-    FACTS.write_text(render(extract(parser.parse_args().schemas)))
+    parser.add_argument("schemas", type=Path, nargs="+", help="folder with hcloud.json, command.json, … (tests/support has some of them)")
+    FACTS.write_text(render(extract(*parser.parse_args().schemas)))

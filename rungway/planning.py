@@ -64,6 +64,7 @@ def _plan(stack: Stack, root: Path, engine: bool) -> Plan:
                 for item in overdrawn(budgets)
             ),
             *_scarce(settings),
+            *_convergence(settings, unset),
         ),
         host_budgets=tuple(HostBudget(item.subject, item.unit, item.available, item.used, item.parts) for item in budgets),
         budget=Budget(Decimal(str(budget.monthly_amount)), budget.currency) if budget.monthly_amount else None,
@@ -125,3 +126,25 @@ def _scarce(settings: "Settings") -> list[Finding]:
         Finding(Level.WARNING, "scarce", ", ".join(names), text, "look at the provider's console before the move, or take a cpx type")
         for text, names in wanted.items()
     ]
+
+
+def _convergence(settings: "Settings", unset: Sequence["Unset"]) -> list[Finding]:
+    """What `pulumi up` leaves undone on the servers, once it can run at all: until then there is more urgent news."""
+    from infra.host_specifications import host_specifications
+
+    hosts = host_specifications(settings)
+    if unset or not hosts:
+        return []
+    if not settings.convergence.ssh_key_file:
+        return [
+            Finding(
+                Level.WARNING,
+                "not_converged",
+                "rungway:convergence.ssh_key_file",
+                "`pulumi up` builds the servers and leaves them empty until it knows a key to reach them with",
+                "pulumi config set --path rungway:convergence.ssh_key_file '~/.ssh/id_ed25519'",
+            )
+        ]
+    nodes = [host.name for host in hosts if host.role.startswith("kubernetes-")]
+    text = "`pulumi up` builds these Kubernetes nodes and does not converge them"
+    return [Finding(Level.WARNING, "not_converged", ", ".join(nodes), text, "install k3s on them by hand")] if nodes else []

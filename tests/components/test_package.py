@@ -24,7 +24,9 @@ CLASSES = {
     "DatabaseVPS",
     "DnsName",
     "EdgeZone",
+    "GeneratedSecrets",
     "GlobalLoadBalancer",
+    "HostConvergence",
     "K8sCluster",
     "LoadBalancer",
     "MonitoringVPS",
@@ -89,6 +91,8 @@ def test_few_arguments_are_required(schema: dict[str, Any]) -> None:
         "EdgeZone": ["zoneId"],
         "DnsName": ["hostname", "ipv4Addresses", "zoneId"],
         "GlobalLoadBalancer": ["accountId", "hostname", "pools", "zoneId"],
+        "GeneratedSecrets": ["names"],
+        "HostConvergence": ["digest", "request", "serverId"],
     }
 
 

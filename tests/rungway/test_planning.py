@@ -143,3 +143,39 @@ def test_problems_of_a_stack_file_reach_the_user_as_one_error(tmp_path: Path) ->
         _plan(tmp_path, MINIMAL.replace("cx33", "cx333").replace("nbg1", "nbg9"))
 
     assert str(refused.value).count("  - ") == 2
+
+
+READY = (
+    MINIMAL
+    + """\
+  rungway:ssh_public_keys: [ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA somebody]
+  rungway:admin_cidrs: [198.51.100.7/32]
+"""
+)
+
+
+def _not_converged(plan: Plan) -> list[Finding]:
+    return [finding for finding in plan.findings if finding.code == "not_converged"]
+
+
+def test_servers_that_stay_empty_are_one_warning_with_the_command_that_ends_it(tmp_path: Path) -> None:
+    (warning,) = _not_converged(_plan(tmp_path, READY))
+
+    assert (warning.level, warning.path) == (Level.WARNING, "rungway:convergence.ssh_key_file")
+    assert warning.action == "pulumi config set --path rungway:convergence.ssh_key_file '~/.ssh/id_ed25519'"
+
+
+def test_servers_that_converge_are_no_news_and_neither_are_those_of_a_stack_that_is_not_ready(tmp_path: Path) -> None:
+    assert _not_converged(_plan(tmp_path, MINIMAL)) == []
+    plan = _plan(tmp_path, READY + "  rungway:convergence: {ssh_key_file: ~/.ssh/id_ed25519}\n")
+    assert _not_converged(plan) == []
+    assert [resource.name for resource in plan.resources if resource.type == "command:local:Command"] == ["app-eu-1-configuration"]
+    assert _errors(plan) == []
+
+
+def test_kubernetes_nodes_are_built_and_not_converged(tmp_path: Path) -> None:
+    kubernetes = "{enabled: true, control_server_type: cx23, pools: [{name: app, server_type: cx33, nodes_min: 1, nodes_max: 1}]}"
+    text = READY + f"  rungway:kubernetes: {kubernetes}\n  rungway:convergence: {{ssh_key_file: /key}}\n"
+    (warning,) = _not_converged(_plan(tmp_path, text))
+
+    assert warning.path == "kubernetes-eu-control-1, kubernetes-eu-app-1"
