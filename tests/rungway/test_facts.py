@@ -89,8 +89,8 @@ def test_sources_that_the_schemas_contradict_are_refused(
 
 
 def test_every_type_that_a_component_imports_is_in_the_table() -> None:
-    """By the imports: `from pulumi_hcloud.server import Server` is hcloud:index/server:Server, and `from pulumi_command.local.command import
-    Command` is command:local:Command. Arguments, enumerations and functions are no types."""
+    """By the imports: `from pulumi_hcloud.server import Server` is hcloud:index/server:Server, Command of pulumi_command.local.command is
+    command:local:Command. Arguments, enumerations and functions are no types."""
     imports = [
         (*node.module.removeprefix("pulumi_").split(".")[:-1], name.name)
         for path in sorted(COMPONENTS.glob("*.py"))
