@@ -91,7 +91,11 @@ def _service(host: HostSpecification, postgresql: PostgresqlService) -> Service:
     dynamic = _dynamic(postgresql, parameters)
     return Service(
         name="patroni",
-        packages=("patroni", "python3-etcd", "etcd-client", "curl", f"postgresql-{postgresql.version}"),
+        # The backup tool too: a standby whose restore command is not there at all does not start (its shell's 127 is fatal to recovery).
+        packages=(
+            *("patroni", "python3-etcd", "etcd-client", "curl", f"postgresql-{postgresql.version}"),
+            *(BACKUP_TOOL.packages if host.backup else ()),
+        ),
         accounts=(Account(name="postgres", home="/var/lib/postgresql", groups=("tls-key",)),),
         directories=(
             # Patroni itself moves the data aside, and makes it again.

@@ -164,7 +164,7 @@ def _cluster(host: HostSpecification, version: int) -> Service:
     data = data_directory(host)
     return Service(
         name="postgresql-cluster",
-        packages=(f"postgresql-{version}",),
+        packages=(f"postgresql-{version}", *(BACKUP_TOOL.packages if host.backup else ())),
         accounts=(Account(name="postgres", home="/var/lib/postgresql", groups=("tls-key",)),),
         directories=(Directory(path=data.removesuffix(f"/{version}/main"), owner="postgres", group="postgres"),),
         before=(
