@@ -1,1 +1,1 @@
-"""The services that run on servers, a module each: a function from a `HostSpecification` to `Service` values. Nothing here reads or writes."""
+"""The services that run on servers, a module each: a function from a `HostSpecification` to `Service` values, which reads nothing."""

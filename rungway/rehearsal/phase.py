@@ -33,8 +33,8 @@ DOMAIN = "example.test"
 """The stack's domain in a rehearsal (RFC 6761: never a real one)."""
 CONVERGE_SECONDS = 900
 """The longest that the convergence of one server may take here."""
-AT_ONCE = 4
-"""Servers that converge at the same time: more of them only wait for one another on a small machine."""
+AT_ONCE = 8
+"""Servers that converge at the same time. etcd needs most of its members to go on, so it must not be fewer than those."""
 
 IMAGE = "rehearsal/notes:1"
 """The reference application (examples/app)."""
