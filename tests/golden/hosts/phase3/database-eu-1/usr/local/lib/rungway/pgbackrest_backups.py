@@ -1,0 +1,18 @@
+"""Turns what `pgbackrest --output=json info` says into a line a backup: full or incremental, Unix time of its end, restored bytes.
+
+pgBackRest itself ends with 0 when the repository can't be read.
+"""
+
+import json
+import sys
+
+READABLE = range(4)
+"""Status codes of a repository that was read: with backups, without a stanza, without a backup, without the stanza's data."""
+
+# Not strict: an error's text may hold what came out of a wrong decryption.
+for stanza in json.loads(sys.stdin.read(), strict=False):
+    if stanza["status"]["code"] not in READABLE:
+        sys.exit("; ".join(repository["status"]["message"] for repository in stanza["repo"]))
+    for backup in stanza["backup"]:
+        if not backup["error"]:
+            print("full" if backup["type"] == "full" else "incremental", backup["timestamp"]["stop"], backup["info"]["size"])
