@@ -1,33 +1,41 @@
-"""Writes the parts of the documentation that the program knows best: settings, commands, the ladder's pictures and prices."""
+"""Writes the parts of the documentation that the program knows best: settings, commands, pictures, prices, tuned values and alerts."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, get_args
 
 import click
+import yaml
 from pydantic.fields import FieldInfo
 
+from hosts import tuning
+from hosts.specification import HostSpecification
+from infra.host_specifications import host_specifications
 from infra.reading import REGION_SECTIONS, STACK_SECTIONS, TEXTS, section_of
 from infra.settings import Region, Section, Settings
+from rungway.advise import settings_of
 from rungway.cost import by_component, money_text
 from rungway.diff import diff
 from rungway.errors import RungwayError
 from rungway.graph import svg
 from rungway.model import Action, Plan
 from rungway.planning import plan_stack
-from rungway.stacks import project_root
+from rungway.rendering import configurations_of
+from rungway.stacks import find_stack, project_root
 
 PHASES = ("mvp", "phase2", "phase3", "phase4")
 """The default phases, from the bottom of the ladder up."""
 
-_BEGIN, _END = "<!-- ladder: written by `rungway docs write` -->", "<!-- end of ladder -->"
+WATCHED_PHASE = "phase3"
+"""The phase whose alerts are shown: it has every kind of store, and the default thresholds."""
 
 
 def write_documentation(*, only_check: bool) -> list[str]:
     """Write every generated page that is out of date, or with `only_check` none; return their paths from the project's root.
 
     Raises:
-        RungwayError: a page can't be written, or README.md has lost the marks between which the ladder goes.
+        RungwayError: a page can't be written, or one has lost the marks between which its generated part goes.
     """
     root = project_root(Path.cwd())
     stale = []
@@ -51,15 +59,23 @@ def _pages(root: Path) -> Iterator[tuple[str, str]]:
         yield f"docs/pictures/{plan.stack}.svg", svg(plan)
     yield "docs/settings.md", settings_page()
     yield "docs/cli.md", cli_page()
-    yield "README.md", _with_ladder((root / "README.md").read_text(encoding="utf-8"), plans)
+    parts: tuple[tuple[str, str, Callable[[], str]], ...] = (
+        ("README.md", "ladder", lambda: _ladder(plans)),
+        ("docs/tuning.md", "tuned values", _tuned_values),
+        ("docs/monitoring.md", "alerts", _alerts),
+    )
+    for path, mark, write in parts:
+        yield path, _with_part(path, (root / path).read_text(encoding="utf-8"), mark, write())
 
 
-def _with_ladder(readme: str, plans: list[Plan]) -> str:
-    before, begin, rest = readme.partition(_BEGIN)
-    _, end, after = rest.partition(_END)
+def _with_part(path: str, page: str, mark: str, part: str) -> str:
+    """The page with `part` between its marks instead of what was there."""
+    begins, ends = f"<!-- {mark}: written by `rungway docs write` -->", f"<!-- end of {mark} -->"
+    before, begin, rest = page.partition(begins)
+    _, end, after = rest.partition(ends)
     if not begin or not end:
-        raise RungwayError(f"README.md: found no place for the ladder; allowed: the lines '{_BEGIN}' and '{_END}'")
-    return f"{before}{_BEGIN}\n{_ladder(plans)}{_END}{after}"
+        raise RungwayError(f"{path}: found no place for the {mark}; allowed: the lines '{begins}' and '{ends}'")
+    return f"{before}{begins}\n{part}{ends}{after}"
 
 
 def _ladder(plans: list[Plan]) -> str:
@@ -86,6 +102,68 @@ def _step(before: Plan, after: Plan) -> str:
     lost = sum(change.holds_data and change.action in (Action.REPLACE, Action.DELETE) for change in changes)
     steps = [f"{counts[action]} {word}" for action, word in said.items() if counts[action]]
     return f"{', '.join(steps)}; {lost or 'nothing'} that holds data is lost"
+
+
+_TABLES: tuple[tuple[str, tuple[tuning.Rule, ...], str], ...] = (
+    ("PostgreSQL: `postgresql.conf`, or Patroni", tuning.POSTGRESQL, "postgresql"),
+    ("PostgreSQL: the role `application`", tuning.APPLICATION_ROLE, "postgresql"),
+    ("PgBouncer: `pgbouncer.ini`", tuning.PGBOUNCER, "pgbouncer"),
+    ("Redis: `redis.conf`", tuning.REDIS, "redis"),
+    ("Kernel: `sysctl`", tuning.SYSCTL, "name"),
+)
+"""The tables that servers are rendered from, each with the field of a host that says whether it holds there."""
+
+
+def _tuned_values() -> str:
+    """Every table, with a column for each set of values that servers of the default phases get."""
+    root = project_root(Path.cwd())
+    hosts = [(phase, host) for phase in PHASES for host in host_specifications(settings_of(find_stack(phase, root).path))]
+    lines = []
+    for title, table, field in _TABLES:
+        columns: dict[tuple[tuple[str, str], ...], list[tuple[str, HostSpecification]]] = {}
+        for phase, host in hosts:
+            if getattr(host, field):
+                columns.setdefault(tuple(tuning.tuned(table, host).items()), []).append((phase, host))
+        heads = [f"{phase} {host.name}" for (phase, host), *_ in columns.values()]
+        lines += [f"### {title}", ""]
+        lines += [f"- **{head}**{_shared_by(column)}" for head, column in zip(heads, columns.values(), strict=True)]
+        lines += ["", f"| setting | {' | '.join(heads)} | why | source |"]
+        lines.append(f"|---|{'---:|' * len(columns)}---|---|")
+        for rule in table:
+            values = [dict(column).get(rule.name, "") for column in columns]
+            if any(values):
+                lines.append(f"| `{rule.name}` | {' | '.join(values)} | {rule.why} | {rule.source} |")
+        lines.append("")
+    return "\n".join(lines[:-1]) + "\n"
+
+
+def _shared_by(column: list[tuple[str, HostSpecification]]) -> str:
+    """The size of the server that a column is named after, and the others that it holds for."""
+    (_, first), *others = column
+    phases: dict[str, list[str]] = {}
+    for phase, host in others:
+        phases.setdefault(phase, []).append(host.name)
+    same = "; ".join(f"{phase}: {', '.join(names)}" for phase, names in phases.items())
+    return f" ({first.cores} cores, {first.memory_mb} MiB)" + (f"; the same on {same}" if same else "")
+
+
+def _alerts() -> str:
+    """A row for each alert of a phase, from the very files that its Prometheus reads."""
+    lines = ["| alert | severity | for | what it says | what to do |", "|---|---|---|---|---|"]
+    servers = configurations_of(WATCHED_PHASE).values()
+    rules = [file.content for server in servers for file in server.files if file.path.startswith("/etc/prometheus/rules/")]
+    for rule in (rule for text in rules for group in yaml.safe_load(text)["groups"] for rule in group["rules"]):
+        if "alert" in rule:
+            said = rule["annotations"]
+            cells = (f"`{rule['alert']}`", rule["labels"]["severity"], rule.get("for", "at once"), _plain(said["summary"]), said["action"])
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _plain(summary: str) -> str:
+    """The text of an alert with names in capitals for what Prometheus fills in."""
+    named = re.sub(r"\{\{ \$labels\.(\w+) \}\}", lambda match: match[1].upper(), summary)
+    return re.sub(r"\{\{.*?\}\}", "N", named)
 
 
 def settings_page() -> str:
