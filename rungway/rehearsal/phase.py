@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from pydantic import TypeAdapter
 
 from hosts.configuration import HostConfiguration, Service, Task
+from hosts.converge.order import waves
 from hosts.converge.request import Connection, Request, Result
 from hosts.render import host_configuration
 from hosts.secrets import needed_secrets
@@ -223,17 +224,6 @@ _IMAGE_SERVICE = Service(
         ),
     ),
 )
-
-
-def waves(hosts: Iterable[HostSpecification]) -> list[list[str]]:
-    """Names of servers in the order in which they converge: those of one wave don't need each other to be ready.
-
-    Stores and monitoring come first; applications need the stores.
-    """
-    all_hosts = list(hosts)
-    first = [host.name for host in all_hosts if host.role not in ("app", "kubernetes-worker")]
-    second = [host.name for host in all_hosts if host.name not in first]
-    return [wave for wave in (first, second) if wave]
 
 
 def remove_leftovers(name: str, directory: Path) -> None:
