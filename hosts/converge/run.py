@@ -16,6 +16,7 @@ from hosts.converge.request import Change, Connection, Request, Result, ServiceR
 from hosts.secrets import fill_in
 
 CONNECT_PAUSE_SECONDS = 2.0
+KEEPALIVE_SECONDS = 5
 BOOT_SECONDS = 600
 """How long cloud-init may still be at work on a new server: packages are updated on the first boot."""
 
@@ -157,6 +158,8 @@ def _connected(name: str, connection: Connection, config_file: Path | None) -> A
     while True:
         try:
             host.connect(raise_exceptions=True)
+            # The jump host may be given its firewall while this waits. Its connections are known to it again once something is sent.
+            host.connector.client.get_transport().set_keepalive(KEEPALIVE_SECONDS)
             return host
         except ConnectError as error:
             # A wrong key stays wrong; a server that boots answers later.
