@@ -159,7 +159,8 @@ def _connected(name: str, connection: Connection, config_file: Path | None) -> A
         try:
             host.connect(raise_exceptions=True)
             # The jump host may be given its firewall while this waits. Its connections are known to it again once something is sent.
-            host.connector.client.get_transport().set_keepalive(KEEPALIVE_SECONDS)
+            connector: Any = host.connector
+            connector.client.get_transport().set_keepalive(KEEPALIVE_SECONDS)
             return host
         except ConnectError as error:
             # A wrong key stays wrong; a server that boots answers later.
