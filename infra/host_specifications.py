@@ -78,7 +78,8 @@ def _services(region: Region, server: Server) -> tuple[str, ...]:
         "postgresql": database,
         "pgbouncer": database and region.database.pooler.enabled,
         "redis": _runs(region, server, "redis"),
-        "monitoring": server.role == "monitoring",
+        "monitoring": server.role == "monitoring"
+        or (region.monitoring.placement == "app_server" and server.role == "app" and server.number == 1),
     }
     return tuple(name for name, runs in running.items() if runs)
 

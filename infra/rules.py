@@ -66,6 +66,7 @@ def broken_rules(settings: Settings) -> list[Problem]:
             rules += [_placement(region, key, path), _volume(region, key, path), _primary(settings.regions, index, key, path)]
         for key, field in (("app", "data_volume_size_gb"), ("monitoring", "volume_size_gb")):
             rules.append(_optional_volume(region, key, field, path))
+        rules.append(_monitoring_placement(settings.regions, index, path))
         rules += [_sentinel(region, path), _synchronous_commit(region, path, primary=index == 0), _pools(region, path)]
         rules += [_thresholds(region, name, path) for name in _THRESHOLDS]
     return [problem for rule in rules for problem in answered(rule)]
@@ -256,6 +257,25 @@ def _placement(region: Region, key: str, path: str) -> Iterator[Problem]:
     elif region.app.data_volume_size_gb < SMALLEST_VOLUME_GB:
         size = str(region.app.data_volume_size_gb)
         yield Problem(f"{path}.app.data_volume_size_gb", size, f"{SMALLEST_VOLUME_GB} or more", f"{key} runs on this server")
+
+
+def _monitoring_placement(regions: tuple[Region, ...], index: int, path: str) -> Iterator[Problem]:
+    region = regions[index]
+    if region.monitoring.placement != "app_server":
+        return
+    if region.monitoring.servers:
+        yield Problem(f"{path}.monitoring.servers", str(region.monitoring.servers), "0 while placement is app_server")
+    if not region.app.servers:
+        yield Problem(f"{path}.monitoring.placement", "'app_server'", "dedicated", f"region '{region.name}' has no application server")
+    elif sum(_servers_that_log(other) for other in regions) > 1:
+        # No firewall of an application server lets journals in.
+        yield Problem(f"{path}.monitoring.placement", "'app_server'", "dedicated", "the stack has other servers to watch")
+
+
+def _servers_that_log(region: Region) -> int:
+    """Servers of the region, without monitoring's own; Kubernetes counts as one."""
+    stores = [store.nodes for store in (region.database, region.redis) if store.placement == "dedicated"]
+    return sum((region.app.servers, *stores, region.kubernetes.enabled))
 
 
 def _volume(region: Region, key: str, path: str) -> Iterator[Problem]:

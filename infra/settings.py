@@ -112,8 +112,12 @@ class AlertThresholds(Section):
 
 
 class MonitoringSettings(Section):
-    """Prometheus, Alertmanager, Grafana and Loki on a server of their own."""
+    """Prometheus, Alertmanager, Grafana and Loki on a server of their own, or the first two beside the application."""
 
+    placement: Placement = Field(
+        "dedicated",
+        description="On a server of its own, or on the application server while the stack has no other: metrics and alerts, no Grafana.",
+    )
     servers: int = Field(0, ge=0, le=1, description="Monitoring servers in the region.")
     server_type: str = Field("", description="The provider's server type.")
     volume_size_gb: int = Field(0, ge=0, le=10_000, description="Data volume for metrics and logs. 0 keeps them on the server's disk.")

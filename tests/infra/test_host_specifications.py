@@ -86,6 +86,21 @@ def test_a_store_runs_on_its_own_servers_or_on_the_first_application_server(
     assert _running(store, app=APP, **{key: placement}) == ([f"{key}-eu-1", f"{key}-eu-2"] if names is None else names)
 
 
+@pytest.mark.parametrize(
+    ("monitoring", "names"),
+    [({"placement": "app_server"}, ["app-eu-1"]), ({}, []), ({**MONITORING, "placement": "dedicated"}, ["monitoring-eu-1"])],
+)
+def test_monitoring_runs_on_its_own_server_or_beside_the_application(monitoring: dict[str, Any], names: list[str]) -> None:
+    assert _running("monitoring", app={**APP, "servers": 1}, monitoring=monitoring) == names
+
+
+def test_monitoring_beside_the_application_watches_it_and_its_stores() -> None:
+    host = _hosts(app={**APP, "servers": 1}, database=SHARED, redis=SHARED, monitoring={"placement": "app_server", "retention_days": 7})
+    monitoring = host["app-eu-1"].monitoring
+    assert monitoring
+    assert (monitoring.retention_days, monitoring.probe_urls, monitoring.primary_region) == (7, ("https://api.example.com/health",), "eu")
+
+
 def test_the_application_runs_on_application_servers_and_kubernetes_workers() -> None:
     pools = [{"name": "web", "server_type": "cx33", "nodes_min": 2, "nodes_max": 6}]
     kubernetes = {"enabled": True, "control_server_type": "cx23", "pools": pools}

@@ -242,6 +242,30 @@ CASES: dict[str, Case] = {
         {"database": {"placement": "app_server", "nodes": 1}},
         ["rungway:app.data_volume_size_gb: found 0; allowed: 10 or more; database runs on this server"],
     ),
+    "monitoring in two places": (
+        {"monitoring": {"placement": "app_server", "servers": 1, "server_type": "cx23"}},
+        ["rungway:monitoring.servers: found 1; allowed: 0 while placement is app_server"],
+    ),
+    "monitoring on no server": (
+        {"app": None, "monitoring": {"placement": "app_server"}},
+        ["rungway:monitoring.placement: found 'app_server'; allowed: dedicated; region 'eu' has no application server"],
+    ),
+    "monitoring beside the application for two servers": (
+        {"app": {"servers": 2, "server_type": "cx33"}, "monitoring": {"placement": "app_server"}},
+        ["rungway:monitoring.placement: found 'app_server'; allowed: dedicated; the stack has other servers to watch"],
+    ),
+    "monitoring beside the application for a database server": (
+        {"database": DATABASE, "monitoring": {"placement": "app_server"}},
+        ["rungway:monitoring.placement: found 'app_server'; allowed: dedicated; the stack has other servers to watch"],
+    ),
+    "monitoring beside the application for another region": (
+        {"regions": [EU, {**NORTH, "monitoring": {"placement": "dedicated"}}], "monitoring": {"placement": "app_server"}},
+        ["rungway:monitoring.placement: found 'app_server'; allowed: dedicated; the stack has other servers to watch"],
+    ),
+    "monitoring beside the application for Kubernetes": (
+        {"kubernetes": KUBERNETES, "monitoring": {"placement": "app_server"}},
+        ["rungway:monitoring.placement: found 'app_server'; allowed: dedicated; the stack has other servers to watch"],
+    ),
     "a database without a volume": (
         {"database": {"nodes": 1, "server_type": "cx43"}},
         ["rungway:database.volume_size_gb: found 0; allowed: 10 or more"],
