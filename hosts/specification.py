@@ -122,6 +122,7 @@ class MonitoringService:
 
     Metrics and logs are kept for `retention_days`. `probe_urls` are requested from here as a user would; they must answer 200.
     `primary_region` is where PostgreSQL and Redis take writes. Every `backup_every_hours` there must be a new backup (0: none is made).
+    `alerts_are_sent` to the webhook of the secret `alert-webhook-url`; else they are only shown.
     """
 
     retention_days: int
@@ -129,6 +130,7 @@ class MonitoringService:
     probe_urls: tuple[str, ...] = ()
     primary_region: str = ""
     backup_every_hours: int = 0
+    alerts_are_sent: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,9 +21,6 @@ from infra.problems import Problem, SettingsError
 from infra.regions import COMPONENTS, BuiltRegion, BuiltServer
 from infra.settings import BucketSettings, Region, Settings
 
-NOBODY = "http://127.0.0.1:9/"
-"""Where alerts go while nobody is to be told: the discard port (RFC 863), where nothing listens."""
-
 _OF_BUCKETS = {f"{purpose}-{name}": (purpose, name) for purpose in ("backup", "uploads") for name in ("endpoint", "key-id", "key-secret")}
 """Secrets that a bucket and its token give, with whose bucket it is and what of it."""
 _WEBHOOK = "alert-webhook-url"
@@ -95,7 +92,7 @@ class Convergence:
         given: dict[str, pulumi.Input[str]] = {}
         for secret in sorted(self._needed[name]):
             if secret == _WEBHOOK:
-                given[secret] = self._region(name).monitoring.alert_webhook_url or NOBODY
+                given[secret] = self._region(name).monitoring.alert_webhook_url
             elif secret in _OF_BUCKETS:
                 purpose, what = _OF_BUCKETS[secret]
                 bucket = self._bucket(name, purpose)

@@ -183,6 +183,7 @@ def _monitoring(settings: Settings, region: Region) -> MonitoringService:
         probe_urls=tuple(f"https://{name}{region.app.health_check_path}" for name in hostnames),
         primary_region=settings.regions[0].name,
         backup_every_hours=(settings.backup.incremental_every_hours or settings.backup.full_every_hours) if settings.backup.enabled else 0,
+        alerts_are_sent=bool(monitoring.alert_webhook_url),
     )
 
 

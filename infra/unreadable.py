@@ -17,6 +17,7 @@ class _Unreadable:
         raise UnreadableError
 
     __bool__ = __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = __hash__ = _refuse
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _refuse
     __len__ = __iter__ = __contains__ = __getitem__ = __str__ = __format__ = _refuse
 
     def __getattr__(self, name: str) -> Any:

@@ -1,5 +1,6 @@
 """Alertmanager: who is told, without the address in a readable file, and what is not said twice."""
 
+import dataclasses
 import shutil
 import subprocess
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hosts.services.alertmanager import alertmanager
-from tests.support.monitored_hosts import APP_PEER, content, host, monitoring_host, service_of
+from tests.support.monitored_hosts import APP_PEER, MONITORING, content, host, monitoring_host, service_of
 
 CONFIGURATION = "/etc/prometheus/alertmanager.yml"
 needs_amtool = pytest.mark.skipif(not shutil.which("amtool"), reason="needs amtool (Debian package prometheus-alertmanager)")
@@ -24,6 +25,15 @@ def test_the_webhook_is_secret() -> None:
     assert (secret.path, secret.owner, secret.mode) == ("/etc/prometheus/alert-webhook-url", "prometheus", 0o600)
     assert secret.content == "${secret:alert-webhook-url}"
     assert f"url_file: {secret.path}" in content(service, CONFIGURATION)
+
+
+def test_where_nobody_is_to_be_told_it_sends_nothing_and_no_address_is_left() -> None:
+    silent = dataclasses.replace(MONITORING, alerts_are_sent=False)
+    service = service_of(alertmanager, dataclasses.replace(monitoring_host(), monitoring=silent))
+
+    assert [file.path for file in service.files if file.is_secret] == []
+    assert service.absent == ("/etc/prometheus/alert-webhook-url",)
+    assert content(service, CONFIGURATION).endswith("  - name: webhook\n")
 
 
 def test_it_listens_on_loopback_and_for_no_cluster() -> None:
