@@ -221,6 +221,37 @@ def rehearse(stack: str, roles: tuple[str, ...], keep: bool, down: bool, as_json
 
 @cli.command()
 @click.argument("stack", type=STACK)
+@click.option("--server", metavar="NAME", help="Database server to restore on. Default: the last of the first region, a standby if any.")
+@click.option("--to", default="", metavar="TIME", help="Restore to this time (ISO 8601) instead of the end of the archive.")
+@click.option(
+    "--ssh-config",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="OpenSSH client configuration that knows the servers by their names, instead of your own.",
+)
+@_json
+def drill(stack: str, server: str | None, to: str, ssh_config: Path | None, as_json: bool) -> None:
+    """Restore the latest backup on a database server, beside the running database, and check what was promised.
+
+    Needs the OpenSSH client. Exits with 1 when a promise was missed.
+    """
+    from rungway.drill import drill_json, drill_text, run_drill
+    from rungway.remote import run_on_server
+    from rungway.servers import servers_of_stack
+
+    hosts = {host.name: host for host in servers_of_stack(stack)}
+    result = run_drill(
+        [*hosts.values()], lambda name, command: run_on_server(hosts[name], command, ssh_config=ssh_config), server=server, to=to
+    )
+    if as_json:
+        _show_json(drill_json(result))
+    else:
+        _show(drill_text(result))
+    if result.exit_code:
+        raise SystemExit(result.exit_code)
+
+
+@cli.command()
+@click.argument("stack", type=STACK)
 @click.option("--prometheus", required=True, metavar="URL", help="Prometheus of the stack, for example http://127.0.0.1:9090 through SSH.")
 @click.option("--days", type=click.IntRange(1, 90), default=7, show_default=True, help="How far to look back.")
 @_json

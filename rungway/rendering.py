@@ -7,7 +7,7 @@ from pathlib import Path
 from hosts.configuration import HostConfiguration
 from hosts.render import host_configuration
 from rungway.errors import RungwayError
-from rungway.stacks import find_stack, project_root
+from rungway.servers import servers_of_stack
 
 MANIFEST = "server.json"
 """Beside the files of a server: what is no file, and who owns each file."""
@@ -19,20 +19,7 @@ def configurations_of(stack_name: str) -> dict[str, HostConfiguration]:
     Raises:
         RungwayError: no such stack, or settings with problems.
     """
-    # Here, because Pulumi's errors come with its SDK, which takes long to import.
-    import pulumi
-
-    from infra.host_specifications import host_specifications
-    from infra.reading import read_settings
-    from infra.stack_file import engine_config, read_stack_file
-
-    stack = find_stack(stack_name, project_root(Path.cwd()))
-    try:
-        config, _ = engine_config(read_stack_file(stack.path))
-        settings, _ = read_settings(config, source=stack.name, require_user_values=False)
-    except pulumi.RunError as error:
-        raise RungwayError(str(error)) from error
-    return {host.name: host_configuration(host) for host in host_specifications(settings)}
+    return {host.name: host_configuration(host) for host in servers_of_stack(stack_name)}
 
 
 def write_stack(stack_name: str, directory: Path) -> list[Path]:

@@ -1,0 +1,66 @@
+"""Runs commands on a stack's servers, with the OpenSSH client of this machine and its configuration."""
+
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from hosts.services.ssh import ADMIN_USER
+from hosts.specification import HostSpecification
+from rungway.errors import RungwayError
+
+CONNECT_SECONDS = 10
+"""How long a server may take to answer."""
+SILENT_SECONDS = 15
+"""How long a server may be silent before ssh asks whether it is still there; the third time without an answer ends the connection."""
+SSH_FAILED = 255
+"""Exit status of ssh itself (ssh(1)); any other is the command's."""
+
+
+def run_on_server(host: HostSpecification, command: str, *, ssh_config: Path | None) -> tuple[int, str]:
+    """Run a shell command as root on the server; return its exit status and its standard output. Its standard error goes to ours.
+
+    The SSH configuration, `ssh_config` or the user's own, knows the server by its name.
+
+    Raises:
+        RungwayError: no OpenSSH client here, or the connection can't be made or broke.
+    """
+    try:
+        done = subprocess.run(
+            ssh_arguments(host.name, command, ssh_config),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+    except FileNotFoundError as error:
+        raise RungwayError("ssh: not found on PATH", hint="install the OpenSSH client") from error
+    if done.returncode == SSH_FAILED:
+        unknown = "Could not resolve hostname" in done.stderr
+        hint = _entries(host, ssh_config) if unknown else f"try {shlex.join(['ssh', *_configuration(ssh_config), host.name])}"
+        raise RungwayError(f"{host.name}: ssh failed: {'; '.join(done.stderr.splitlines()) or 'without a word'}", hint=hint)
+    sys.stderr.write(done.stderr)
+    return done.returncode, done.stdout
+
+
+def ssh_arguments(name: str, command: str, ssh_config: Path | None) -> list[str]:
+    """The call of ssh that runs the command as root. It never asks for anything, and says errors alone."""
+    options = ("BatchMode=yes", f"ConnectTimeout={CONNECT_SECONDS}", f"ServerAliveInterval={SILENT_SECONDS}", "LogLevel=ERROR")
+    given = [word for option in options for word in ("-o", option)]
+    return ["ssh", *_configuration(ssh_config), *given, "--", name, f"sudo --non-interactive sh -c {shlex.quote(command)}"]
+
+
+def _configuration(file: Path | None) -> Iterable[str]:
+    return ("-F", str(file)) if file else ()
+
+
+def _entries(host: HostSpecification, ssh_config: Path | None) -> str:
+    """What the SSH configuration has to hold for the server, and for the one through which it is reached."""
+    private = host.private_address or "PRIVATE-ADDRESS"
+    lines = [f"write into {ssh_config or '~/.ssh/config'}, with the addresses that `pulumi stack output servers` shows:"]
+    if host.jump_host:
+        lines += [f"Host {host.jump_host}", "  HostName PUBLIC-ADDRESS", f"  User {ADMIN_USER}"]
+    lines += [f"Host {host.name}", f"  HostName {private if host.jump_host else 'PUBLIC-ADDRESS'}", f"  User {ADMIN_USER}"]
+    return "\n".join([*lines, *([f"  ProxyJump {host.jump_host}"] if host.jump_host else [])])
