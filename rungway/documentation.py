@@ -11,10 +11,8 @@ from pydantic.fields import FieldInfo
 
 from hosts import tuning
 from hosts.specification import HostSpecification
-from infra.host_specifications import host_specifications
 from infra.reading import REGION_SECTIONS, STACK_SECTIONS, TEXTS, section_of
 from infra.settings import Region, Section, Settings
-from rungway.advise import settings_of
 from rungway.cost import by_component, money_text
 from rungway.diff import diff
 from rungway.errors import RungwayError
@@ -22,7 +20,8 @@ from rungway.graph import svg
 from rungway.model import Action, Plan
 from rungway.planning import plan_stack
 from rungway.rendering import configurations_of
-from rungway.stacks import find_stack, project_root
+from rungway.servers import servers_of_stack
+from rungway.stacks import project_root
 
 PHASES = ("mvp", "phase2", "phase3", "phase4")
 """The default phases, from the bottom of the ladder up."""
@@ -116,8 +115,7 @@ _TABLES: tuple[tuple[str, tuple[tuning.Rule, ...], str], ...] = (
 
 def _tuned_values() -> str:
     """Every table, with a column for each set of values that servers of the default phases get."""
-    root = project_root(Path.cwd())
-    hosts = [(phase, host) for phase in PHASES for host in host_specifications(settings_of(find_stack(phase, root).path))]
+    hosts = [(phase, host) for phase in PHASES for host in servers_of_stack(phase)]
     lines = []
     for title, table, field in _TABLES:
         columns: dict[tuple[tuple[str, str], ...], list[tuple[str, HostSpecification]]] = {}
