@@ -11,7 +11,7 @@ plan: setup ## What the default phases build and cost, and what each step up cha
 	@for phase in $(PHASES); do $(BIN)/rungway plan $$phase || exit $$?; done
 	@set -- $(PHASES); while [ $$# -gt 1 ]; do $(BIN)/rungway diff $$1 $$2 || exit $$?; shift; done
 
-test: setup-dev ## All tests
+test: setup-dev tools ## All tests
 	$(BIN)/pytest
 
 check: setup-dev ## Format, lint and types
@@ -25,6 +25,15 @@ bench: setup-dev ## What planning costs beside a flat program with the same reso
 format: setup-dev ## Rewrite the code in the project's format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+# Tests that boot servers need root on Debian or Ubuntu and these packages; elsewhere they skip and say so.
+TOOLS := mmdebstrap systemd-container debian-archive-keyring e2fsprogs iproute2 mount nftables openssh-client
+.PHONY: tools
+tools:
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! dpkg-query --show $(TOOLS) >/dev/null 2>&1; then \
+		echo "installing what rehearsals need: $(TOOLS)"; \
+		apt-get update -qq; DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(TOOLS) >/dev/null; \
+	fi
 
 setup: $(VENV)/.installed
 setup-dev: $(VENV)/.installed-dev

@@ -9,6 +9,7 @@ from types import FrameType
 
 import pulumi
 
+from hosts.specification import HostSpecification
 from infra.host_specifications import host_specifications
 from infra.reading import read_settings
 from infra.settings import Settings
@@ -45,15 +46,14 @@ FAILURES = (
 def rehearsed(stack_name: str, say: Say, *, roles: frozenset[str] = frozenset(), keep: bool = False) -> Iterator[Check]:
     """Rehearse a stack and yield what was found, check by check.
 
-    With `roles` only servers of these roles are rehearsed. `keep` leaves the phase up; `take_down` removes it.
+    With `roles` only servers of these roles are rehearsed, and those through which they are reached. `keep` leaves the phase up; `take_down` removes it.
 
     Raises:
         RungwayError: no such stack, a machine that can't do it, or a phase that does not come up.
     """
     stack = find_stack(stack_name, project_root(Path.cwd()))
     settings = _settings(stack.path, stack.name)
-    hosts = [host for host in host_specifications(settings) if not roles or host.role in roles]
-    hosts = [host for host in hosts if not host.role.startswith("kubernetes")]
+    hosts = _chosen(host_specifications(settings), roles)
     if not hosts:
         raise RungwayError(f"{stack_name}: found no server to rehearse; allowed: roles that the stack has")
     check_machine(len(hosts), CACHE)
@@ -90,6 +90,13 @@ def take_down(stack_name: str) -> None:
     """Remove whatever a rehearsal of the stack left here."""
     name = _name(find_stack(stack_name, project_root(Path.cwd())).name)
     remove_leftovers(name, WORK / name)
+
+
+def _chosen(hosts: Iterable[HostSpecification], roles: frozenset[str]) -> list[HostSpecification]:
+    everyone = [host for host in hosts if not host.role.startswith("kubernetes")]
+    names = {host.name for host in everyone if not roles or host.role in roles}
+    names |= {host.jump_host for host in everyone if host.name in names and host.jump_host}
+    return [host for host in everyone if host.name in names]
 
 
 def _settings(path: Path, name: str) -> Settings:

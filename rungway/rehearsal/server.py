@@ -118,7 +118,12 @@ class RehearsedServer:
                 text=True,
                 errors="replace",
                 timeout=timeout_seconds,
-                env={"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"},
+                env={
+                    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+                    "LC_ALL": "C.UTF-8",
+                    "HOME": "/root",
+                    "TERM": "dumb",
+                },
             )
         except subprocess.TimeoutExpired:
             return 124, f"no end after {timeout_seconds:.0f} s"
