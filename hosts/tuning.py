@@ -470,7 +470,7 @@ REDIS: tuple[Rule, ...] = (
 )
 """redis.conf."""
 
-NGINX_CONNECTIONS = 4096
+NGINX_CONNECTIONS = 16_384
 """worker_connections: clients of one nginx process and their connections to the application, two for each request."""
 
 NGINX_DOCUMENTATION = "nginx documentation, ngx_core_module and ngx_http_core_module"
@@ -483,7 +483,12 @@ NGINX: tuple[Rule, ...] = (
         "two for each request on its way, far above what the workers behind accept",
         NGINX_DOCUMENTATION,
     ),
-    Rule("worker_rlimit_nofile", _constant(str(2 * NGINX_CONNECTIONS)), "a connection and a file for each", NGINX_DOCUMENTATION),
+    Rule(
+        "worker_rlimit_nofile",
+        _constant(str(4 * NGINX_CONNECTIONS)),
+        "a connection for each, and as many files again with room to spare",
+        NGINX_DOCUMENTATION,
+    ),
     Rule("keepalive_timeout", _constant("65"), "seconds: a page's next request finds the TLS session open", NGINX_DOCUMENTATION),
     Rule("keepalive_requests", _constant("1000"), "memory of a connection is freed now and then", NGINX_DOCUMENTATION),
     Rule(

@@ -85,7 +85,7 @@ def _services(region: Region, server: Server) -> tuple[str, ...]:
 
 
 def _is_backed_up(settings: Settings, region: Region, services: tuple[str, ...]) -> bool:
-    """Every PostgreSQL, and Redis in the primary region: the other regions' Redis are copies themselves, on servers with little to spare."""
+    """Every PostgreSQL, and Redis in the primary region: the other regions' Redis are copies, on servers with little to spare."""
     return "postgresql" in services or ("redis" in services and region is settings.regions[0])
 
 
@@ -130,7 +130,7 @@ def _application(settings: Settings, region: Region, cores: int) -> ApplicationS
 def _uploads_bucket(settings: Settings) -> str:
     """The full name of the first bucket that may be written to and is not the backups'; empty without one."""
     buckets = settings.edge.buckets if settings.edge.enabled else ()
-    names = (bucket.name for bucket in buckets if bucket.token == "write" and bucket.name != settings.backup.bucket)
+    names = (bucket.name for bucket in buckets if bucket.token == "write" and bucket.name != settings.backup.bucket)  # noqa: S105 (a kind)
     return next((f"{settings.name}-{name}" for name in names), "")
 
 

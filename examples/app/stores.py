@@ -30,7 +30,8 @@ engine = create_async_engine(
     pool_size=int(os.environ.get("DATABASE_POOL_SIZE", "5")),
     max_overflow=int(os.environ.get("DATABASE_MAX_OVERFLOW", "5")),
     pool_timeout=CONNECT_SECONDS,
-    pool_recycle=1800,
+    pool_recycle=int(os.environ.get("DATABASE_POOL_RECYCLE", "300")),
+    pool_pre_ping=os.environ.get("DATABASE_POOL_PRE_PING", "true") == "true",
 )
 
 redis = Redis.from_url(

@@ -26,6 +26,11 @@ def main() -> int:
     except (ConvergeError, MissingValueError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
+    except KeyboardInterrupt:
+        sys.stderr.write(
+            "interrupted: the server ends the service that is under way. Run it again: it goes on with what is not done yet.\n"
+        )
+        return 130
     sys.stdout.write(TypeAdapter(Result).dump_json(result).decode() + "\n")
     return 0
 

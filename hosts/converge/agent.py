@@ -409,6 +409,11 @@ def _roll_back(service: Request) -> None:
     """The files from before the replacement that did not end well, and the units with them."""
     kept = _journal(service).parent
     entries = json.loads(_journal(service).read_text())
+    created = {Path(entry["path"]).name for entry in entries if entry["kept"] is None}
+    new_units = [unit for unit in service["units"] if unit in created]
+    for unit in new_units:
+        _systemctl("disable", unit)
+        _systemctl("stop", unit)
     for entry in entries:
         path = Path(entry["path"])
         if entry["kept"] is None:
@@ -422,8 +427,8 @@ def _roll_back(service: Request) -> None:
         new.replace(path)
     _reload_units([entry["path"] for entry in entries])
     for unit in service["units"]:
-        if _systemctl("is-enabled", unit)[0] == 0:
-            _systemctl("reset-failed", unit)
+        _systemctl("reset-failed", unit)
+        if unit not in new_units and _systemctl("is-enabled", unit)[0] == 0:
             _systemctl("restart", unit)
     _forget(service)
 

@@ -12,6 +12,7 @@ from hosts.configuration import Account, Directory, HostFile, Service, Task, sec
 from hosts.endpoints import database_endpoint, redis_endpoint
 from hosts.specification import ApplicationService, HostSpecification
 from hosts.templating import render_template
+from hosts.tuning import SQLALCHEMY, UVICORN, tuned
 
 AUTHORITY = "/etc/rungway/tls/authority.crt"
 
@@ -30,12 +31,6 @@ SETTLE_SECONDS = 2
 
 DRAIN_SECONDS = 30
 """How long requests and WebSockets of the old version may last after that."""
-
-KEEPALIVE_SECONDS = 75
-"""Uvicorn closes idle connections after this time: later than nginx, which opens them (`hosts.services.nginx`)."""
-
-BACKLOG = 2048
-"""Connections that wait for a worker: the plans' figure, and Uvicorn's own."""
 
 PROCESSES = 512
 """Processes and threads of one colour; a fork bomb ends here."""
@@ -127,10 +122,7 @@ def _environment(host: HostSpecification, wanted: ApplicationService) -> list[tu
     variables = [
         ("APPLICATION_IMAGE", wanted.image),
         ("UVICORN_HOST", "127.0.0.1"),
-        ("UVICORN_WORKERS", str(wanted.workers)),
-        ("UVICORN_LIMIT_CONCURRENCY", str(wanted.worker_concurrency)),
-        ("UVICORN_BACKLOG", str(BACKLOG)),
-        ("UVICORN_TIMEOUT_KEEP_ALIVE", str(KEEPALIVE_SECONDS)),
+        *((f"UVICORN_{name.upper()}", value) for name, value in tuned(UVICORN, host).items()),
         ("UVICORN_TIMEOUT_GRACEFUL_SHUTDOWN", str(DRAIN_SECONDS)),
         ("UVICORN_ACCESS_LOG", "false"),
         ("PYTHONUNBUFFERED", "1"),
@@ -140,8 +132,7 @@ def _environment(host: HostSpecification, wanted: ApplicationService) -> list[tu
         login = f"application:{secret('postgresql-application')}"
         variables += [
             ("DATABASE_URL", f"postgresql://{login}@{address}:{port}/application?sslmode=verify-full&sslrootcert={AUTHORITY}"),
-            ("DATABASE_POOL_SIZE", str(wanted.database_pool_size)),
-            ("DATABASE_MAX_OVERFLOW", str(wanted.database_max_overflow)),
+            *((f"DATABASE_{name.upper()}", value) for name, value in tuned(SQLALCHEMY, host).items()),
         ]
     if redis := redis_endpoint(host):
         address, port = redis

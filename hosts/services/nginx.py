@@ -7,10 +7,11 @@ connection to ports 80 and 443, health checks included, starts with a PROXY line
 
 from hosts.configuration import Directory, HostFile, Service, address_of
 from hosts.reachability import CLOUDFLARE_CIDRS
-from hosts.services.application import DRAIN_SECONDS, KEEPALIVE_SECONDS, SERVING_FILES, colours, health_check_path
+from hosts.services.application import DRAIN_SECONDS, SERVING_FILES, colours, health_check_path
 from hosts.services.certificates import TLS_DIRECTORY, WEBROOT
 from hosts.specification import ApplicationService, HostSpecification
 from hosts.templating import render_template
+from hosts.tuning import NGINX, UVICORN, tuned
 
 PRIVATE_PORT = 8080
 """Health and ACME challenges on the private address, for the other servers of the stack."""
@@ -34,8 +35,6 @@ CONNECTIONS = 200
 
 UPLOAD_MB = 10
 """Largest request body in MiB. Images go to object storage directly, never through here."""
-
-UPSTREAM_IDLE_SECONDS = 60
 
 COMPRESSED_TYPES = ("text/plain", "text/css", "application/json", "application/javascript", "text/xml", "application/xml")
 """What the plans compress, beside HTML."""
@@ -85,9 +84,8 @@ def _main(host: HostSpecification, application: ApplicationService) -> str:
         compressed=" ".join(COMPRESSED_TYPES),
         tls=TLS_DIRECTORY,
         colours=colours(application),
-        upstream_idle=_idle_connections(host, application),
-        upstream_idle_seconds=UPSTREAM_IDLE_SECONDS,
-        uvicorn_idle_seconds=KEEPALIVE_SECONDS,
+        tuned=tuned(NGINX, host),
+        uvicorn_idle_seconds=tuned(UVICORN, host)["timeout_keep_alive"],
         acme_peers=_acme_peers(host, application),
         private_port=PRIVATE_PORT,
         drain_seconds=DRAIN_SECONDS,
@@ -113,14 +111,6 @@ def _site(host: HostSpecification, application: ApplicationService) -> str:
         login_burst=LOGIN_BURST,
         login_paths=LOGIN_PATHS,
     )
-
-
-def _idle_connections(host: HostSpecification, application: ApplicationService) -> int:
-    """Idle connections to the application that each nginx worker (one a core) keeps.
-
-    Uvicorn counts idle ones as concurrent requests too, so all together are at most half of its limit.
-    """
-    return max(1, application.workers * application.worker_concurrency // (2 * host.cores))
 
 
 def _acme_peers(host: HostSpecification, application: ApplicationService) -> tuple[str, ...]:

@@ -68,7 +68,8 @@ def prometheus(host: HostSpecification) -> Service | None:
                 "--config.file=/etc/prometheus/blackbox.yml",
             ),
             # Half of the server: the rest is Grafana's, Loki's and the page cache's, which Prometheus reads its blocks through.
-            sandbox("prometheus", memory_mb=host.memory_mb // 2, writable=data),
+            # Beside the application it must not take what the stores were promised.
+            sandbox("prometheus", memory_mb=host.memory_mb // (2 if host.role == "monitoring" else 8), writable=data),
             sandbox("prometheus-blackbox-exporter", memory_mb=128),
         ),
         absent=tuple(f"{_RULES}/{name}" for name in RULE_FILES if name not in rules),

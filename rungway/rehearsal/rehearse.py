@@ -21,7 +21,7 @@ from rungway.rehearsal.network import OUTSIDE
 from rungway.rehearsal.phase import DOMAIN, NOT_HERE, RehearsedPhase, remove_leftovers
 from rungway.rehearsal.report import Check, skipped
 from rungway.rehearsal.visitors import FrontDoor
-from rungway.stacks import find_stack, project_root
+from rungway.stacks import Stack, find_stack, project_root
 
 CACHE = Path("/var/cache/rungway")
 WORK = Path("/var/lib/rungway-rehearsal")
@@ -46,13 +46,14 @@ FAILURES = (
 def rehearsed(stack_name: str, say: Say, *, roles: frozenset[str] = frozenset(), keep: bool = False) -> Iterator[Check]:
     """Rehearse a stack and yield what was found, check by check.
 
-    With `roles` only servers of these roles are rehearsed, and those through which they are reached. `keep` leaves the phase up; `take_down` removes it.
+    With `roles` only servers of these roles are rehearsed, and those through which they are reached. `keep` leaves the phase up;
+    `take_down` removes it.
 
     Raises:
         RungwayError: no such stack, a machine that can't do it, or a phase that does not come up.
     """
     stack = find_stack(stack_name, project_root(Path.cwd()))
-    settings = _settings(stack.path, stack.name)
+    settings = settings_of(stack)
     hosts = _chosen(host_specifications(settings), roles)
     if not hosts:
         raise RungwayError(f"{stack_name}: found no server to rehearse; allowed: roles that the stack has")
@@ -99,12 +100,12 @@ def _chosen(hosts: Iterable[HostSpecification], roles: frozenset[str]) -> list[H
     return [host for host in everyone if host.name in names]
 
 
-def _settings(path: Path, name: str) -> Settings:
+def settings_of(stack: Stack) -> Settings:
     """The stack's settings, with a rehearsal's own values for what only its user knows."""
     try:
-        config, _ = engine_config(read_stack_file(path))
+        config, _ = engine_config(read_stack_file(stack.path))
         own = {"rungway:domain": DOMAIN, "rungway:admin_cidrs": f'["{OUTSIDE}/32"]'}
-        settings, _ = read_settings({**config, **own}, source=name, require_user_values=False)
+        settings, _ = read_settings({**config, **own}, source=stack.name, require_user_values=False)
     except pulumi.RunError as error:
         raise RungwayError(str(error)) from error
     return settings
