@@ -11,6 +11,8 @@ import pytest
 from ruamel.yaml import YAML
 
 from hosts.bootstrap import bootstrap_user_data
+from hosts.configuration import HostFile
+from tests.support.debian_root import Answer, Command, DebianRoot, Step
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGxkdGVzdGtleXRlc3RrZXl0ZXN0a2V5dGVzdGtleXRl admin@example.com"
 SYSTEM_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
@@ -150,30 +152,43 @@ def test_what_cannot_be_used_is_refused(changes: dict[str, Any], message: str) -
         _user_data(**changes)
 
 
-@pytest.mark.skipif(not shutil.which("cloud-init"), reason="needs cloud-init, which is no Python package")
-def test_cloud_init_accepts_the_user_data(tmp_path: Path) -> None:
-    path = tmp_path / "user-data"
-    path.write_text(_user_data(), encoding="ascii")
-
-    done = subprocess.run(["cloud-init", "schema", "--config-file", str(path)], capture_output=True, text=True, check=False)
-
-    assert done.returncode == 0, done.stdout + done.stderr
+def _schema(root: DebianRoot, user_data: str) -> Answer:
+    """What cloud-init itself says about user data."""
+    file = HostFile(path="/etc/user-data", content=user_data)
+    (answer,) = root.run([Step(files=(file,), commands=(Command("schema", f"cloud-init schema --config-file {file.path}"),))])
+    return answer
 
 
-@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="needs systemd-analyze")
-def test_systemd_accepts_the_units_and_finds_no_cycle_at_boot(tmp_path: Path) -> None:
-    units = [path for path in _files() if path.startswith("/etc/systemd/system/")]
-    script = tmp_path / "find-data-volume"
-    for path, content in _files().items():
-        (tmp_path / Path(path).name).write_text(content.replace("/usr/local/sbin/find-data-volume", str(script)))
-    script.chmod(0o755)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"data_mount": None},
+        {"provider": "digitalocean"},
+        {"admin_user": "operator"},
+        pytest.param({"public_keys": []}, marks=pytest.mark.xfail(reason="an empty list of keys is no list to cloud-init", strict=True)),
+    ],
+)
+def test_cloud_init_accepts_the_user_data(changes: dict[str, Any], debian_root: DebianRoot) -> None:
+    answer = _schema(debian_root, _user_data(**changes))
 
-    command = ["systemd-analyze", "verify", "--man=no", *(str(tmp_path / Path(unit).name) for unit in units)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert answer.code == 0, answer.said
 
-    # It also speaks of the machine's own units; ours are part of whatever concerns us.
-    assert (len(units), done.returncode) == (2, 0), done.stderr
-    assert not [line for line in done.stderr.splitlines() if "data-volume" in line or "srv-data" in line]
+
+def test_cloud_init_refuses_what_it_does_not_know(debian_root: DebianRoot) -> None:
+    answer = _schema(debian_root, _user_data() + "ssh_pwauth_too: [true\n")
+
+    assert answer.code != 0
+
+
+def test_systemd_accepts_the_units_and_finds_no_cycle_at_boot(debian_root: DebianRoot) -> None:
+    files = tuple(HostFile(path=path, content=content, mode=0o755 if "/sbin/" in path else 0o644) for path, content in _files().items())
+    units = [Path(file.path).name for file in files if file.path.startswith("/etc/systemd/system/")]
+    verify = Command("verify", f"systemd-analyze verify --man=no {' '.join(units)} multi-user.target")
+
+    (answer,) = debian_root.run([Step(files=files, commands=(verify,))])
+
+    assert (len(units), answer.code, answer.said) == (2, 0, "")
 
 
 class _Machine:
