@@ -1,0 +1,103 @@
+"""What a machine lacks is said at once and in full, before anything is started."""
+
+import os
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from rungway.errors import RungwayError
+from rungway.rehearsal import machine
+from rungway.rehearsal.machine import DISK_BASE_GB, MEMORY_BASE_MB, MEMORY_PER_SERVER_MB, TOOLS, check_machine, kernel_lacks
+
+
+@pytest.fixture(autouse=True)
+def _enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that has everything."""
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(shutil, "which", lambda tool, **_: f"/usr/bin/{tool}")
+    monkeypatch.setattr(machine, "_available_memory_mb", lambda: 64_000)
+    monkeypatch.setattr(machine, "_free_disk_gb", lambda _: 500)
+
+
+def _refusal(servers: int = 2) -> str:
+    with pytest.raises(RungwayError, match=r"^rehearsal: ") as caught:
+        check_machine(servers, Path("/var/cache/rungway"))
+    assert "docs/rehearsal.md" in caught.value.hint
+    return str(caught.value).removeprefix("rehearsal: ")
+
+
+def test_a_machine_that_has_everything_is_taken() -> None:
+    check_machine(18, Path("/var/cache/rungway"))
+
+
+def test_root_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+
+    assert _refusal() == "found a user without root's rights; needed: root, to boot servers in namespaces of their own"
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_a_missing_program_is_named_by_its_package(monkeypatch: pytest.MonkeyPatch, tool: str) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name, **_: None if name == tool else name)
+
+    assert _refusal() == f"not installed: {TOOLS[tool]} (Debian or Ubuntu: apt-get install {TOOLS[tool]})"
+
+
+def test_programs_are_also_looked_for_where_root_has_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name, path: name if path.endswith(":/usr/sbin:/sbin") else None)
+
+    check_machine(1, Path("/var/cache/rungway"))
+
+
+def test_memory_is_counted_by_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    needed = MEMORY_BASE_MB + 6 * MEMORY_PER_SERVER_MB
+    monkeypatch.setattr(machine, "_available_memory_mb", lambda: needed - 1)
+
+    assert _refusal(6) == f"found {needed - 1} MiB of free memory; needed: {needed} MiB for 6 servers"
+    check_machine(5, Path("/var/cache/rungway"))
+
+
+def test_disk_is_counted_by_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "_free_disk_gb", lambda _: DISK_BASE_GB + 5)
+
+    assert _refusal(6) == f"found {DISK_BASE_GB + 5} GB free at /var/cache/rungway; needed: {DISK_BASE_GB + 6} GB"
+    check_machine(5, Path("/var/cache/rungway"))
+
+
+def test_all_problems_are_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(shutil, "which", lambda *_, **__: None)
+    monkeypatch.setattr(machine, "_available_memory_mb", lambda: 0)
+    monkeypatch.setattr(machine, "_free_disk_gb", lambda _: 0)
+
+    problems = _refusal().split("; found ")
+
+    assert len(problems) == 3
+    packages = " ".join(sorted(set(TOOLS.values())))
+    assert f"apt-get install {packages})" in problems[0]
+
+
+@pytest.mark.parametrize(("missing", "lacks"), [("netem", ["netem"]), ("wireguard", ["WireGuard"]), ("", [])])
+def test_what_the_kernel_cannot_do_is_named(monkeypatch: pytest.MonkeyPatch, missing: str, lacks: list[str]) -> None:
+    monkeypatch.setattr(machine, "_in_namespace", lambda script: not missing or missing not in script)
+
+    found = kernel_lacks()
+
+    assert [lack.what for lack in found] == lacks
+    assert all(lack.consequence for lack in found)
+
+
+def test_memory_is_read_from_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    text = Path("/proc/meminfo").read_text()
+    total_kb = int(re.findall(r"MemTotal: +(\d+)", text)[0])
+
+    assert 0 < machine._available_memory_mb() <= total_kb // 1024
+
+
+def test_the_disk_is_that_of_the_nearest_folder_that_exists(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.undo()
+
+    assert machine._free_disk_gb(tmp_path / "not" / "yet") == shutil.disk_usage(tmp_path).free // 1_000_000_000

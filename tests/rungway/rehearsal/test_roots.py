@@ -1,0 +1,142 @@
+"""Cached roots are made once and whole, and what was mounted in them is unmounted with them."""
+
+import os
+import subprocess
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from rungway.errors import RungwayError
+from rungway.rehearsal import roots
+from rungway.rehearsal.roots import KEPT_ROOTS, Overlay, Roots, remove_root, run
+
+
+class _Roots(Roots):
+    """Makes its roots of one file, quickly."""
+
+    def __init__(self, directory: Path, *, fails: bool = False) -> None:
+        self.said: list[str] = []
+        self.fails = fails
+        super().__init__(directory, self.said.append)
+
+    def _make_base(self, path: Path) -> None:
+        self._make_layer(path, ())
+
+    def _make_layer(self, path: Path, packages: Sequence[str]) -> None:
+        path.mkdir()
+        (path / "packages").write_text(" ".join(packages))
+        if self.fails:
+            raise RungwayError("rehearsal: no network")
+
+
+def test_a_root_is_made_once(tmp_path: Path) -> None:
+    made = _Roots(tmp_path / "cache")
+
+    assert made.base() == made.base() == _Roots(tmp_path / "cache").base()
+    assert made.said == ["making base, once"]
+
+
+def test_other_packages_are_another_root_in_whatever_order(tmp_path: Path) -> None:
+    made = _Roots(tmp_path)
+    both = made.with_packages("layer", ["nginx", "redis-server"])
+
+    assert made.with_packages("layer", ["redis-server", "nginx"]) == both
+    assert made.with_packages("layer", ["nginx"]) != both
+    assert (both / "packages").read_text() == "nginx redis-server"
+
+
+def test_another_base_is_another_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = _Roots(tmp_path).with_packages("layer", ["nginx"])
+    monkeypatch.setattr(roots, "BASE_PACKAGES", (*roots.BASE_PACKAGES, "locales"))
+
+    assert _Roots(tmp_path).with_packages("layer", ["nginx"]) != before
+
+
+def test_a_root_that_could_not_be_finished_is_none(tmp_path: Path) -> None:
+    with pytest.raises(RungwayError, match="no network"):
+        _Roots(tmp_path, fails=True).base()
+
+    made = _Roots(tmp_path)
+    assert list(made.base().iterdir()) == [made.base() / "packages"]
+    assert made.said == ["making base, once"]
+    assert not list(tmp_path.glob("*.new"))
+
+
+def test_only_the_latest_roots_are_kept(tmp_path: Path) -> None:
+    made = _Roots(tmp_path)
+    paths = [made.with_packages("layer", [f"package-{number}"]) for number in range(KEPT_ROOTS)]
+    for age, path in enumerate(reversed(paths)):
+        os.utime(path, (1_000_000 - age, 1_000_000 - age))
+    base = made.base()
+    made.with_packages("layer", ["one-more"])
+
+    assert [path.exists() for path in paths] == [False] + [True] * (KEPT_ROOTS - 1)
+    assert base.exists()
+
+
+def test_a_failed_command_says_the_end_of_what_it_said() -> None:
+    with pytest.raises(RungwayError) as caught:
+        run(["sh", "-c", "seq 20; exit 3"])
+
+    numbers = "\n".join(str(number) for number in range(13, 21))
+    assert str(caught.value) == f"rehearsal: `sh -c seq 20; exit 3` failed with exit code 3: {numbers}"
+
+
+def test_a_command_returns_what_it_printed() -> None:
+    assert run(["sh", "-c", "echo out; echo err >&2"]) == "out\nerr\n"
+
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to mount")
+
+
+@pytest.fixture
+def mounts(tmp_path: Path) -> Iterator[Path]:
+    """A directory that tests mount in."""
+    yield tmp_path
+    remove_root(tmp_path)
+
+
+def _mounted(path: Path) -> bool:
+    return any(line.split()[1] == str(path) for line in Path("/proc/mounts").read_text().splitlines())
+
+
+@needs_root
+def test_an_overlay_keeps_what_is_below_as_it_is(mounts: Path) -> None:
+    top, bottom = mounts / "top", mounts / "bottom"
+    for layer in (top, bottom):
+        layer.mkdir()
+        (layer / "file").write_text(layer.name)
+
+    with Overlay([top, bottom], mounts / "overlay") as root:
+        assert (root / "file").read_text() == "top"
+        (root / "file").write_text("mine")
+        (root / "below").mkdir()
+        run(["mount", "-t", "tmpfs", "tmpfs", str(root / "below")])
+
+    assert not _mounted(root)
+    assert not _mounted(root / "below")
+    assert list(root.iterdir()) == []
+    assert [(layer / "file").read_text() for layer in (top, bottom, mounts / "overlay/upper")] == ["top", "bottom", "mine"]
+
+
+@needs_root
+def test_an_overlay_is_unmounted_after_an_error(mounts: Path) -> None:
+    (mounts / "layer").mkdir()
+    overlay = Overlay([mounts / "layer"], mounts / "overlay", upper=mounts / "kept")
+    with pytest.raises(RungwayError, match="`false` failed"), overlay as root:
+        run(["false"])
+
+    assert not _mounted(root)
+
+
+@needs_root
+def test_a_root_is_removed_with_its_mounts_and_no_other(mounts: Path) -> None:
+    for path in (mounts / "root/a b", mounts / "root-other"):
+        path.mkdir(parents=True)
+        subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(path)], check=True)
+
+    remove_root(mounts / "root")
+
+    assert not (mounts / "root").exists()
+    assert _mounted(mounts / "root-other")
