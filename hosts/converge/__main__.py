@@ -3,7 +3,9 @@
 This is what `pulumi up` runs for every server. The request holds secrets, which is why it comes this way and not by arguments.
 """
 
+import logging
 import os
+import signal
 import sys
 
 from pydantic import TypeAdapter, ValidationError
@@ -12,9 +14,20 @@ from hosts.converge.request import Request, Result
 from hosts.converge.run import ConvergeError, converge
 from hosts.secrets import MissingValueError
 
+INTERRUPTED = b"interrupted: the server ends the service that is under way. Run it again: it goes on with what is not done yet.\n"
+
+
+def _interrupted(number: int, _: object) -> None:
+    """Ends at once: an exception would show in whatever thread of the connection happens to run."""
+    os.write(2, INTERRUPTED)
+    os._exit(128 + number)
+
 
 def main() -> int:
     """Converge and print the result. Exits with 1 and one error when the server is not as asked."""
+    signal.signal(signal.SIGINT, _interrupted)
+    # Its warnings would stand before the one error.
+    logging.getLogger("pyinfra").setLevel(logging.CRITICAL)
     try:
         request = TypeAdapter(Request).validate_json(sys.stdin.buffer.read())
         result = converge(request)
