@@ -1,8 +1,10 @@
 """Every file of every kind of server, judged by the program that will read it, in a Debian root that has the program."""
 
 import dataclasses
+import os
 import re
 import shlex
+import shutil
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,8 +20,10 @@ from hosts.specification import HostSpecification
 from infra.host_specifications import host_specifications
 from infra.reading import read_settings
 from infra.stack_file import engine_config, read_stack_file
+from rungway.errors import RungwayError
+from rungway.rehearsal.roots import Roots
 from rungway.stacks import all_stacks, find_stack
-from tests.support.debian_root import Answer, Command, DebianRoot, Step
+from tests.support.debian_root import Answer, Command, DebianRoot, Step, make_debian_root
 
 ROOT = Path(__file__).resolve().parents[2]
 STACKS = [stack.name for stack in all_stacks(ROOT)]
@@ -394,3 +398,20 @@ def test_nothing_stays_mounted(debian_root: DebianRoot) -> None:
     assert (answer.code, "overlay / overlay" in answer.said) == (3, True)
     assert str(debian_root.directory) not in Path("/proc/mounts").read_text()
     assert list(debian_root.directory.iterdir()) == []
+
+
+@pytest.mark.parametrize(("ci", "outcome"), [("", pytest.skip.Exception), ("true", pytest.fail.Exception)])
+@pytest.mark.parametrize(("lack", "reason"), [("root", "needs root"), ("tools", "needs mmdebstrap"), ("network", "apt-get failed")])
+def test_without_a_root_tests_are_skipped_but_for_ci(
+    ci: str, outcome: type[Exception], lack: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> Path:
+        raise RungwayError("apt-get failed")
+
+    monkeypatch.setenv("CI", ci)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000 if lack == "root" else 0)
+    monkeypatch.setattr(shutil, "which", lambda tool, **_: None if lack == "tools" else tool)
+    monkeypatch.setattr(Roots, "with_packages", fail)
+
+    with pytest.raises(outcome, match=reason):
+        make_debian_root(["nginx"], tmp_path)
