@@ -1,151 +1,113 @@
-"""What a rendered configuration leaves open is filled in everywhere, and the stack's certificates hold what they promise."""
+"""What fills in a rendered configuration: found wherever it stands, complete or refused, and the same every time."""
 
-import ipaddress
-from datetime import UTC, datetime
-from typing import Any
+import subprocess
+from pathlib import Path
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import serialization
-from cryptography.x509.oid import ExtendedKeyUsageOID
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 
-from hosts.configuration import Account, Directory, HostConfiguration, HostFile, Service, Task, secret
+from hosts.configuration import Directory, HostConfiguration, HostFile, Service, Task, secret
 from hosts.secrets import AUTHORITY_SECRET, MissingValueError, fill_in, needed_secrets, server_certificate
 
-OPEN = secret("redis")
-FILLED = "k3y"
-SECRET = "secret-of-the-stack"
-NOW = datetime(2026, 7, 1, tzinfo=UTC)
-
-
-def configuration(*services: Service) -> HostConfiguration:
-    return HostConfiguration(name="redis-eu-1", private_address="10.0.3.10", services=services)
-
-
-@pytest.mark.parametrize(
-    ("open_", "filled"),
-    [
-        ({"packages": (f"a-{OPEN}",)}, {"packages": (f"a-{FILLED}",)}),
-        ({"accounts": (Account(name="a", home=f"/{OPEN}"),)}, {"accounts": (Account(name="a", home=f"/{FILLED}"),)}),
-        ({"accounts": (Account(name="a", groups=("b", OPEN)),)}, {"accounts": (Account(name="a", groups=("b", FILLED)),)}),
-        ({"directories": (Directory(path=f"/{OPEN}"),)}, {"directories": (Directory(path=f"/{FILLED}"),)}),
-        ({"files": (HostFile(path="/f", content=f"a {OPEN} {OPEN}"),)}, {"files": (HostFile(path="/f", content=f"a {FILLED} {FILLED}"),)}),
-        ({"files": (HostFile(path=f"/{OPEN}", content=""),)}, {"files": (HostFile(path=f"/{FILLED}", content=""),)}),
-        ({"absent": (f"/{OPEN}",)}, {"absent": (f"/{FILLED}",)}),
-        ({"checks": (f"test {OPEN}",)}, {"checks": (f"test {FILLED}",)}),
-        ({"before": (Task(name="t", unless=OPEN, script="b"),)}, {"before": (Task(name="t", unless=FILLED, script="b"),)}),
-        ({"after": (Task(name="t", unless="a", script=OPEN),)}, {"after": (Task(name="t", unless="a", script=FILLED),)}),
-        ({"units": (f"{OPEN}.service",)}, {"units": (f"{FILLED}.service",)}),
-        ({"masked": (f"{OPEN}.service",)}, {"masked": (f"{FILLED}.service",)}),
-        ({"probe": f"ping {OPEN}"}, {"probe": f"ping {FILLED}"}),
-    ],
-    ids=lambda value: next(iter(value)),
+ANYWHERE = HostConfiguration(
+    name="database-eu-1",
+    private_address="10.0.2.10",
+    services=(
+        Service(
+            name="one",
+            directories=(Directory(path="/srv"),),
+            files=(HostFile(path="/a", content=f"x {secret('first')} y"), HostFile(path="/key", content="${tls:key}")),
+            checks=(f"check {secret('second')}",),
+            before=(Task(name="t", unless=f"test {secret('third')}", script="true"),),
+            probe="ping ${address:app-eu-1}",
+            after=(Task(name="t", unless="false", script=f"do {secret('fourth')}"),),
+        ),
+    ),
 )
-def test_placeholders_are_found_and_filled_in_wherever_they_are(open_: dict[str, Any], filled: dict[str, Any]) -> None:
-    rendered = configuration(Service(name="redis", **open_))
+NAMES = ("first", "second", "third", "fourth")
+SECRETS = {name: f"value-of-{name}" for name in (*NAMES, AUTHORITY_SECRET)}
 
-    assert needed_secrets(rendered) == {"redis"}
-    assert fill_in(rendered, secrets={"redis": FILLED}, addresses={}) == configuration(Service(name="redis", **filled))
+
+def test_secrets_are_found_wherever_they_stand() -> None:
+    assert needed_secrets(ANYWHERE) == {*NAMES, AUTHORITY_SECRET}
+
+
+def test_a_configuration_without_certificates_needs_no_authority() -> None:
+    plain = HostConfiguration(name="a", private_address=None, services=(Service(name="one", probe=secret("first")),))
+
+    assert needed_secrets(plain) == {"first"}
+
+
+def test_everything_is_filled_in() -> None:
+    (service,) = fill_in(ANYWHERE, secrets=SECRETS, addresses={"app-eu-1": "10.0.1.10"}).services
+
+    assert service.files[0].content == "x value-of-first y"
+    assert service.checks == ("check value-of-second",)
+    assert service.before[0].unless == "test value-of-third"
+    assert service.probe == "ping 10.0.1.10"
+    assert service.after[0].script == "do value-of-fourth"
+    assert service.files[1].content.startswith("-----BEGIN PRIVATE KEY-----\n")
+    assert service.directories == (Directory(path="/srv"),)
 
 
 def test_everything_that_is_missing_is_said_at_once() -> None:
-    files = (HostFile(path="/a", content=f"{secret('one')} ${{address:app-eu-1}}"), HostFile(path="/b", content="${tls:key}"))
-    rendered = configuration(Service(name="a", files=files), Service(name="b", probe=secret("two")))
+    with pytest.raises(MissingValueError) as caught:
+        fill_in(ANYWHERE, secrets={"second": "s"}, addresses={})
 
-    with pytest.raises(MissingValueError, match=r"^redis-eu-1: not given: address app-eu-1, secret two, tls key$"):
-        fill_in(rendered, secrets={"one": "1"}, addresses={})
-
-
-def test_a_value_that_looks_like_a_placeholder_stays_as_it_is() -> None:
-    rendered = configuration(Service(name="a", probe=secret("one")))
-
-    assert fill_in(rendered, secrets={"one": secret("two")}, addresses={}).services[0].probe == secret("two")
+    assert str(caught.value) == "database-eu-1: not given: address app-eu-1, secret first, secret fourth, secret third, tls key"
 
 
-def test_certificates_need_the_secret_of_the_authority() -> None:
-    rendered = configuration(Service(name="tls", files=(HostFile(path="/a", content="${tls:authority}"),)))
+def test_a_file_with_a_secret_or_the_key_is_secret_and_one_with_a_certificate_is_not() -> None:
+    texts = {
+        secret("a"): True,
+        "${tls:key}": True,
+        "${tls:certificate}": False,
+        "${tls:authority}": False,
+        "${address:a}": False,
+        "": False,
+    }
 
-    assert needed_secrets(rendered) == {AUTHORITY_SECRET}
-    filled = fill_in(rendered, secrets={AUTHORITY_SECRET: SECRET}, addresses={})
-    assert filled.files[0].content == server_certificate(SECRET, "redis-eu-1", "10.0.3.10")["authority"]
-
-
-def test_a_certificate_names_the_address_that_the_provider_assigned() -> None:
-    rendered = HostConfiguration(
-        name="redis-eu-1",
-        private_address=None,
-        services=(Service(name="tls", files=(HostFile(path="/a", content="${tls:certificate}"),)),),
-    )
-
-    filled = fill_in(rendered, secrets={AUTHORITY_SECRET: SECRET}, addresses={"redis-eu-1": "10.0.3.77"})
-    certificate = x509.load_pem_x509_certificate(filled.files[0].content.encode())
-    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    assert ipaddress.ip_address("10.0.3.77") in names.get_values_for_type(x509.IPAddress)
+    assert {text: HostFile(path="/f", content=text).is_secret for text in texts} == texts
 
 
-def test_the_same_secret_gives_the_same_files_and_another_one_other_files() -> None:
-    first = server_certificate(SECRET, "redis-eu-1", "10.0.3.10")
-
-    assert server_certificate(SECRET, "redis-eu-1", "10.0.3.10") == first
-    other = server_certificate("another secret", "redis-eu-1", "10.0.3.10")
-    assert all(other[name] != first[name] for name in first)
-    neighbour = server_certificate(SECRET, "redis-eu-2", "10.0.3.11")
-    assert neighbour["authority"] == first["authority"]
-    assert neighbour["key"] != first["key"]
+def test_the_same_secret_gives_the_same_files_and_another_one_others() -> None:
+    assert server_certificate("one", "a", "10.0.0.1") == server_certificate("one", "a", "10.0.0.1")
+    assert server_certificate("one", "a", "10.0.0.1")["key"] != server_certificate("two", "a", "10.0.0.1")["key"]
+    assert server_certificate("one", "a", None)["key"] != server_certificate("one", "b", None)["key"]
+    assert server_certificate("one", "a", None)["authority"] == server_certificate("one", "b", None)["authority"]
 
 
-def _verify(certificate: str, authority: str, name: str) -> None:
-    """As a client would that expects `name`: a host name or an address.
+def test_openssl_trusts_a_server_of_the_stack_and_no_other(tmp_path: Path) -> None:
+    ours, theirs = server_certificate("one", "database-eu-1", "10.0.2.10"), server_certificate("two", "database-eu-1", "10.0.2.10")
+    for name, text in {"authority": ours["authority"], "ours": ours["certificate"], "theirs": theirs["certificate"]}.items():
+        (tmp_path / name).write_text(text)
 
-    Raises:
-        VerificationError: a client would refuse it.
-    """
-    try:
-        subject: x509.GeneralName = x509.IPAddress(ipaddress.ip_address(name))
-    except ValueError:
-        subject = x509.DNSName(name)
-    store = Store([x509.load_pem_x509_certificate(authority.encode())])
-    assert isinstance(subject, x509.DNSName | x509.IPAddress)
-    verifier = PolicyBuilder().store(store).time(NOW).build_server_verifier(subject)
-    verifier.verify(x509.load_pem_x509_certificate(certificate.encode()), [])
+    def verify(name: str, *options: str) -> bool:
+        command = ["openssl", "verify", "-x509_strict", "-purpose", "sslserver", "-CAfile", str(tmp_path / "authority"), *options]
+        return subprocess.run([*command, str(tmp_path / name)], capture_output=True, check=False).returncode == 0
 
-
-@pytest.mark.parametrize("name", ["redis-eu-1", "localhost", "127.0.0.1", "10.0.3.10"])
-def test_a_client_accepts_every_name_of_the_server(name: str) -> None:
-    texts = server_certificate(SECRET, "redis-eu-1", "10.0.3.10")
-
-    _verify(texts["certificate"], texts["authority"], name)
+    for names in (("-verify_hostname", "database-eu-1"), ("-verify_ip", "10.0.2.10"), ("-verify_ip", "127.0.0.1")):
+        assert verify("ours", *names)
+        assert not verify("theirs", *names)
+    assert not verify("ours", "-verify_hostname", "database-eu-2")
 
 
-@pytest.mark.parametrize("name", ["redis-eu-2", "10.0.3.11"])
-def test_a_client_refuses_another_server(name: str) -> None:
-    texts = server_certificate(SECRET, "redis-eu-1", "10.0.3.10")
+def test_clients_verify_the_chain_as_browsers_do() -> None:
+    """The strictest reading of RFC 5280 that the library has."""
+    texts = server_certificate("one", "database-eu-1", "10.0.2.10")
+    authority, certificate = (x509.load_pem_x509_certificate(texts[name].encode()) for name in ("authority", "certificate"))
+    builder = PolicyBuilder().store(Store([authority]))
 
+    assert builder.build_server_verifier(x509.DNSName("database-eu-1")).verify(certificate, [])
     with pytest.raises(VerificationError):
-        _verify(texts["certificate"], texts["authority"], name)
+        builder.build_server_verifier(x509.DNSName("another")).verify(certificate, [])
 
 
-def test_a_client_refuses_another_stack() -> None:
-    texts = server_certificate(SECRET, "redis-eu-1", "10.0.3.10")
+def test_keys_are_on_the_curve_that_libpq_can_bind_a_password_to() -> None:
+    certificate = x509.load_pem_x509_certificate(server_certificate("one", "a", None)["certificate"].encode())
 
-    with pytest.raises(VerificationError):
-        _verify(texts["certificate"], server_certificate("another secret", "redis-eu-1", "10.0.3.10")["authority"], "redis-eu-1")
-
-
-def test_a_server_cannot_issue_certificates() -> None:
-    texts = server_certificate(SECRET, "redis-eu-1", "10.0.3.10")
-    certificate = x509.load_pem_x509_certificate(texts["certificate"].encode())
-
-    assert not certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    assert not certificate.extensions.get_extension_for_class(x509.KeyUsage).value.key_cert_sign
-
-
-def test_the_key_belongs_to_the_certificate_which_serves_both_sides_of_a_connection() -> None:
-    texts = server_certificate(SECRET, "redis-eu-1", "10.0.3.10")
-    certificate = x509.load_pem_x509_certificate(texts["certificate"].encode())
-    key = serialization.load_pem_private_key(texts["key"].encode(), password=None)
-
-    assert key.public_key() == certificate.public_key()
-    uses = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-    assert set(uses) == {ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH}
+    assert isinstance(certificate.public_key(), ec.EllipticCurvePublicKey)
+    assert certificate.signature_hash_algorithm is not None
+    assert certificate.signature_hash_algorithm.name == "sha256"
