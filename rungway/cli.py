@@ -10,6 +10,8 @@ from rungway.errors import RungwayError
 
 NOT_BUILT = 4
 """Exit code of a plan that asks for parts that Rungway can't build yet."""
+DRIFTED = 6
+"""Exit code when servers are not what they should be."""
 
 
 class _Stack(click.ParamType[str]):
@@ -248,6 +250,31 @@ def drill(stack: str, server: str | None, to: str, ssh_config: Path | None, as_j
         _show(drill_text(result))
     if result.exit_code:
         raise SystemExit(result.exit_code)
+
+
+@cli.command()
+@click.argument("stack", type=STACK)
+@click.option("--server", help="Look at this server alone.")
+@click.option(
+    "--ssh-config",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="OpenSSH client configuration that knows the servers by their names, instead of the user's own.",
+)
+@_json
+def drift(stack: str, server: str | None, ssh_config: Path | None, as_json: bool) -> None:
+    """Show what a convergence would change on a stack's servers, with a diff of every file, and change nothing.
+
+    What holds a secret is not compared. Exits with 6 when something differs.
+    """
+    from rungway.drift import drift_json, drift_text, look
+
+    found = look(stack, server=server, ssh_config=ssh_config)
+    if as_json:
+        _show_json(drift_json(found))
+    else:
+        _show(drift_text(found))
+    if any(each.changes for each in found):
+        raise SystemExit(DRIFTED)
 
 
 @cli.command()

@@ -352,3 +352,19 @@ def test_another_host_key_is_refused(phase: RehearsedPhase, server: RehearsedSer
 
 def test_a_placeholder_without_a_value_is_one_error(phase: RehearsedPhase, server: RehearsedServer) -> None:
     assert error(ask(phase, probe(secret("unknown")))) == f"{SERVER}: not given: secret unknown\n"
+
+
+def test_drift_is_shown_with_a_diff_and_without_secrets(phase: RehearsedPhase, server: RehearsedServer) -> None:
+    """By the command, against the server of the real stack: this one has next to nothing of it."""
+    config = phase.directory / "ssh_config"
+    command = ["ip", "netns", "exec", phase.network.outside, sys.executable, "-m", "rungway", "drift", "mvp", "--ssh-config", str(config)]
+    done = subprocess.run(command, capture_output=True, text=True)
+
+    assert done.returncode == 6, done.stderr
+    first, *lines = done.stdout.splitlines()
+    assert first.startswith(f"{SERVER}: ")
+    assert first.endswith("with secrets or certificates not compared")
+    assert "  ssh: file /etc/ssh/sshd_config.d/00-bootstrap.conf" in lines
+    assert "    +++ wanted" in lines
+    assert not any("users.acl" in line for line in lines)
+    assert server.run("test -e /etc/nginx")[0] == 1
