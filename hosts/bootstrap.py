@@ -153,7 +153,8 @@ def bootstrap_user_data(
                 "shell": "/bin/bash",
                 "sudo": "ALL=(ALL) NOPASSWD:ALL",
                 "lock_passwd": True,
-                "ssh_authorized_keys": list(public_keys),
+                # cloud-init refuses an empty list.
+                **({"ssh_authorized_keys": list(public_keys)} if public_keys else {}),
             },
             "users": ["default"],
             "write_files": files,

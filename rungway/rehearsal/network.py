@@ -25,13 +25,13 @@ class Addresses:
 
 
 class Network:
-    """Namespaces of one rehearsal, all named after `prefix`; `outside` is the one of the world outside."""
+    """Namespaces of one rehearsal: `name`, a dot that no name has, and the server; `outside` is the one of the world outside."""
 
-    def __init__(self, prefix: str) -> None:
-        self._prefix = prefix
+    def __init__(self, name: str) -> None:
+        self._prefix = f"{name}."
         self._count = 0
-        self.hub = f"{prefix}-hub"
-        self.outside = f"{prefix}-outside"
+        self.hub = f"{self._prefix}hub"
+        self.outside = f"{self._prefix}outside"
 
     def create(self) -> None:
         """Make the two bridges, in a namespace without a way out, and the world outside."""
@@ -63,7 +63,7 @@ class Network:
 
     def namespace(self, name: str) -> str:
         """The namespace of a server."""
-        return f"{self._prefix}-{name}"
+        return f"{self._prefix}{name}"
 
     def cut(self, name: str) -> None:
         """Take a server's links down, as when its power fails."""
@@ -84,7 +84,7 @@ class Network:
 
     def remove(self) -> None:
         """Remove every namespace of the rehearsal."""
-        for path in Path("/run/netns").glob(f"{self._prefix}-*"):
+        for path in Path("/run/netns").glob(f"{self._prefix}*"):
             subprocess.run(["ip", "netns", "delete", path.name], capture_output=True, check=False)
 
     def _join(self, namespace: str, bridge: str, interface: str, addresses: list[str]) -> None:

@@ -229,7 +229,7 @@ _IMAGE_SERVICE = Service(
 def remove_leftovers(name: str, directory: Path) -> None:
     """Remove what a rehearsal left, even one that was killed: processes, mounts, loop devices, namespaces, cgroups, files."""
     kill_all(name)
-    for namespace in Path("/run/netns").glob(f"{name}-*"):
+    for namespace in Path("/run/netns").glob(f"{name}.*"):
         pids = subprocess.run(["ip", "netns", "pids", namespace.name], capture_output=True, text=True, check=False).stdout.split()
         for pid in pids:
             if int(pid) != os.getpid():

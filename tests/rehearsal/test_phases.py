@@ -40,7 +40,7 @@ def report(request: pytest.FixtureRequest) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(done.stdout)
     except ValueError:
         pytest.fail(f"exit code {done.returncode}: {done.stderr[-3000:]}")
-    assert not list(Path("/run/netns").glob(f"rehearsal-{stack}-*"))
+    assert not list(Path("/run/netns").glob(f"rehearsal-{stack}.*"))
     assert not (WORK / f"rehearsal-{stack}").exists()
     assert f"/rehearsal-{stack}/" not in Path("/proc/mounts").read_text()
     assert (done.returncode == 0) is found["ok"]

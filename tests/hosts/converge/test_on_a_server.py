@@ -74,7 +74,7 @@ def phase() -> Iterator[RehearsedPhase]:
         phase.remove()
         remove_leftovers(NAME, WORK / NAME)
     assert NAME not in Path("/proc/mounts").read_text()
-    assert not list(Path("/run/netns").glob(f"{NAME}-*"))
+    assert not list(Path("/run/netns").glob(f"{NAME}.*"))
 
 
 @pytest.fixture
