@@ -6,6 +6,7 @@ private view of the file system before they replace anything, and a service that
 a lost connection or a power cut leaves half done is undone first the next time.
 """
 
+import base64
 import fcntl
 import grp
 import hashlib
@@ -26,7 +27,9 @@ from typing import Any
 
 STATE = Path("/var/lib/rungway")
 LOCK = Path("/run/rungway-converge.lock")
+SCRIPTS = Path("/run")
 POLICY = Path("/usr/sbin/policy-rc.d")
+POLICY_TEXT = "#!/bin/sh\n# A convergence installs packages and starts their services itself, when they are configured.\nexit 101\n"
 APT_ATTEMPTS = 3
 APT_PAUSE_SECONDS = 5
 DIFF_LIMIT_BYTES = 200_000
@@ -36,7 +39,7 @@ Request = dict[str, Any]
 
 
 class RefusedError(Exception):
-    """A step that failed, with what it said. Nothing of the service has changed, or everything is as it was."""
+    """A step that failed, with what it said. The service's files are as they were, unless the text says otherwise."""
 
     def __init__(self, step: str, message: str) -> None:
         super().__init__(message)
@@ -79,29 +82,35 @@ def main() -> int:
 
 def _look(request: Request, reports: Reports) -> int:
     for service in request["services"]:
-        reports.send(event="looked", service=service["name"], changes=_differences(service), unfinished=_journal(service).exists())
+        reports.send(event="looked", service=service["name"], changes=_differences(service))
     return 0
 
 
 def _apply(request: Request, reports: Reports) -> int:
-    for service in request["services"]:
-        began = time.monotonic()
-        try:
-            if _journal(service).exists():
-                _roll_back(service)
-                reports.send(event="undone", service=service["name"])
+    name = ""
+    try:
+        _make_parents(STATE)
+        _let_services_start()
+        # Also those that are no longer asked for.
+        for journal in sorted(STATE.glob("previous/*.json")):
+            name = journal.stem
+            _roll_back(journal)
+            reports.send(event="undone", service=name)
+        for service in request["services"]:
+            name = service["name"]
+            began = time.monotonic()
             changes = _differences(service)
             if changes:
                 _change(service)
-        except RefusedError as error:
-            reports.send(event="failed", service=service["name"], step=error.step, message=str(error))
-            return 1
-        except OSError as error:
-            reports.send(event="failed", service=service["name"], step="writing files", message=f"{error.strerror}: {error.filename}")
-            return 1
-        reports.send(event="converged", service=service["name"], changes=changes, seconds=round(time.monotonic() - began, 3))
-        if reports.listener_gone:
-            return 1
+            reports.send(event="converged", service=name, changes=changes, seconds=round(time.monotonic() - began, 3))
+            if reports.listener_gone:
+                return 1
+    except RefusedError as error:
+        reports.send(event="failed", service=name, step=error.step, message=str(error))
+        return 1
+    except OSError as error:
+        reports.send(event="failed", service=name, step="changing files", message=str(error))
+        return 1
     return 0
 
 
@@ -126,8 +135,8 @@ def _file_change(file: Request) -> dict[str, Any]:
     """The file and, when it is not secret and not large, what it holds now."""
     change = {"kind": "file", "name": file["path"]}
     path = Path(file["path"])
-    if not file["secret"] and path.is_file() and path.stat().st_size < DIFF_LIMIT_BYTES:
-        change["now"] = path.read_text(errors="replace")
+    if not file["secret"] and path.is_file() and not path.is_symlink() and path.stat().st_size < DIFF_LIMIT_BYTES:
+        change["now"] = path.read_bytes().decode(errors="replace")
     return change
 
 
@@ -135,7 +144,9 @@ def _missing_packages(service: Request) -> list[str]:
     if not service["packages"]:
         return []
     asked = subprocess.run(
-        ["dpkg-query", "--show", "--showformat=${Package} ${db:Status-Status}\n", *service["packages"]], capture_output=True, text=True
+        ["dpkg-query", "--show", "--showformat=${Package} ${db:Status-Status}\n", *service["packages"]],
+        capture_output=True,
+        encoding="utf-8",
     )
     installed = {line.split()[0] for line in asked.stdout.splitlines() if line.endswith(" installed")}
     return [name for name in service["packages"] if name not in installed]
@@ -152,7 +163,8 @@ def _account_is_right(account: Request) -> bool:
 
 def _directory_is_right(wanted: Request) -> bool:
     try:
-        return _ownership(os.stat(wanted["path"])) == _wanted_ownership(wanted) and os.path.isdir(wanted["path"])
+        status = os.lstat(wanted["path"])
+        return stat.S_ISDIR(status.st_mode) and _ownership(status) == _wanted_ownership(wanted)
     except (FileNotFoundError, NotADirectoryError, KeyError):
         return False
 
@@ -213,18 +225,10 @@ def _change(service: Request) -> None:
     files = _changed_files(service)
     absent = [path for path in service["absent"] if os.path.lexists(path)]
     if files or absent:
-        _check(service, files)
+        _check(service, files, absent)
         _replace(service, files, absent)
-    try:
-        _start(service, changed=bool(files or absent))
-    except RefusedError as error:
-        if files or absent:
-            _roll_back(service)
-            raise RefusedError(
-                error.step, f"{error}\nThe files of {service['name']} are as they were before, and its units were restarted."
-            ) from None
-        raise
-    _forget(service)
+    else:
+        _start(service, changed=False)
     for task in service["after"]:
         _do(task)
 
@@ -234,58 +238,62 @@ def _install(packages: list[str]) -> None:
     if not packages:
         return
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
-    install = ["apt-get", "install", "--yes", "--quiet", "--no-install-recommends", "-o", "Dpkg::Options::=--force-confold"]
+    install = ["apt-get", "install", "--yes", "--quiet", "--no-install-recommends", "--fix-broken", "-o", "Dpkg::Options::=--force-confold"]
+    install += ["-o", "DPkg::Lock::Timeout=300", "-o", "Acquire::Retries=2"]
     said = ""
     with _no_service_starts():
         for attempt in range(APT_ATTEMPTS):
             if attempt:
                 time.sleep(APT_PAUSE_SECONDS * attempt)
+            # After a power cut apt refuses everything until dpkg has finished what it was at.
+            _run(["dpkg", "--configure", "--pending", "--force-confold"], environment=environment)
             # The lists may be missing or old: the first attempt takes them as they are, the others fetch them.
             if attempt or not any(Path("/var/lib/apt/lists").glob("*Packages*")):
-                subprocess.run(["apt-get", "update", "--quiet", "--error-on=any"], env=environment, capture_output=True, check=False)
-            done = subprocess.run(
-                [*install, "-o", "DPkg::Lock::Timeout=300", "-o", "Acquire::Retries=2", *packages],
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-            )
-            if done.returncode == 0:
+                _run(["apt-get", "update", "--quiet", "--error-on=any"], environment=environment)
+            code, said = _run([*install, *packages], environment=environment)
+            if code == 0:
                 return
-            said = _tail(done.stdout)
     raise RefusedError("installing packages", f"apt-get install {' '.join(packages)} failed {APT_ATTEMPTS} times:\n{said}")
 
 
 @contextmanager
 def _no_service_starts() -> Iterator[None]:
     """policy-rc.d answers 101 ("not allowed") to every package that would start its service."""
-    before = POLICY.read_bytes() if POLICY.exists() else None
-    POLICY.write_text("#!/bin/sh\nexit 101\n")
-    POLICY.chmod(0o755)
+    if POLICY.exists():
+        POLICY.replace(_policy_aside())
+    _write(POLICY, POLICY_TEXT.encode(), (os.geteuid(), os.getegid(), 0o755)).replace(POLICY)
     try:
         yield
     finally:
-        if before is None:
-            POLICY.unlink()
-        else:
-            POLICY.write_bytes(before)
+        _let_services_start()
+
+
+def _let_services_start() -> None:
+    """Take our policy away, also one that an interrupted convergence left: with it, updates would not restart what they replace."""
+    if _policy_aside().exists():
+        _policy_aside().replace(POLICY)
+    elif POLICY.exists() and POLICY.read_bytes() == POLICY_TEXT.encode():
+        POLICY.unlink()
+
+
+def _policy_aside() -> Path:
+    return POLICY.with_name(f"{POLICY.name}.before-rungway")
 
 
 def _make_account(account: Request) -> None:
     if _account_is_right(account):
         return
+    name, home = account["name"], account["home"]
     try:
-        pwd.getpwnam(account["name"])
+        has_home = pwd.getpwnam(name).pw_dir == home
     except KeyError:
-        _must(
-            ["useradd", "--system", "--user-group", "--shell", "/usr/sbin/nologin", "--home-dir", account["home"], account["name"]],
-            "making accounts",
-        )
-    command = ["usermod", "--home", account["home"]]
+        _must(["useradd", "--system", "--user-group", "--shell", "/usr/sbin/nologin", "--home-dir", home, name], "making accounts")
+        has_home = True
+    # One at a time: usermod refuses to change the home of an account that runs something, but not its groups.
+    if not has_home:
+        _must(["usermod", "--home", home, name], "making accounts")
     if account["groups"]:
-        command += ["--append", "--groups", ",".join(account["groups"])]
-    _must([*command, account["name"]], "making accounts")
+        _must(["usermod", "--append", "--groups", ",".join(account["groups"]), name], "making accounts")
 
 
 def _make_directory(wanted: Request) -> None:
@@ -295,33 +303,46 @@ def _make_directory(wanted: Request) -> None:
     _make_parents(path.parent)
     with suppress(FileExistsError):
         path.mkdir()
-    _own(path, wanted)
-
-
-def _own(path: Path, wanted: Request) -> None:
+    # Not through a link: the directory above may belong to an account that would like to own another one.
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
-        user, group, mode = _wanted_ownership(wanted)
-    except KeyError as error:
-        raise RefusedError("setting owners", f"{path}: {error.args[0]}") from None
+        _own(handle, wanted)
+    finally:
+        os.close(handle)
+
+
+def _own(path: Path | int, wanted: Request) -> None:
+    user, group, mode = _needed_ownership(wanted)
     os.chown(path, user, group)
-    path.chmod(mode)
+    os.chmod(path, mode)
 
 
-def _check(service: Request, files: list[Request]) -> None:
-    """Write the new files beside the old ones and run the service's own checks with them in place, in a view that only these see."""
+def _needed_ownership(wanted: Request) -> tuple[int, int, int]:
+    try:
+        return _wanted_ownership(wanted)
+    except KeyError as error:
+        raise RefusedError("setting owners", f"{wanted['path']}: {error.args[0]}") from None
+
+
+def _check(service: Request, files: list[Request], absent: list[str]) -> None:
+    """Run the service's own checks in a view of the file system that only they see, in which all files are as they will be."""
     staged = STATE / "staged"
     shutil.rmtree(staged, ignore_errors=True)
     try:
         for file in files:
             path = staged / file["path"].lstrip("/")
             _make_staged_parents(staged, path)
-            path.write_text(file["content"])
-            _own(path, file)
-        tops = sorted({Path(file["path"]).parts[1] for file in files})
+            _write(path, file["content"].encode(), _needed_ownership(file)).replace(path)
+        for gone in absent:
+            path = staged / gone.lstrip("/")
+            _make_staged_parents(staged, path)
+            # How an overlay says that a file of the layer below is not there. Not every container may: there the checks still see it.
+            with suppress(PermissionError):
+                os.mknod(path, stat.S_IFCHR)
+        tops = sorted({Path(path).parts[1] for path in (*(file["path"] for file in files), *absent)})
         mounts = "".join(f"mount -t overlay overlay -o lowerdir={staged}/{top}:/{top} /{top}\n" for top in tops)
-        for check in service["checks"] if files else []:
-            script = f"set -eu\n{mounts}cd /\n{check}\n"
-            code, said = _run(["unshare", "--mount", "--propagation", "private", "bash", "-c", script])
+        for check in service["checks"]:
+            code, said = _bash(f"{mounts}cd /\n{check}\n", within=("unshare", "--mount", "--propagation", "private"))
             if code:
                 raise RefusedError(f"check `{check}`", f"{said}\nNothing was changed.")
     finally:
@@ -342,62 +363,106 @@ def _make_staged_parents(staged: Path, path: Path) -> None:
             parent.chmod(stat.S_IMODE(status.st_mode))
 
 
-def _journal(service: Request) -> Path:
-    """Exists from before the first file is replaced until the service runs with the new ones."""
-    return STATE / "previous" / str(service["name"]) / "journal.json"
-
-
 def _replace(service: Request, files: list[Request], absent: list[str]) -> None:
-    """Keep the old files, then put the new ones in their place; each appears at once and whole."""
-    kept = _journal(service).parent
-    shutil.rmtree(kept, ignore_errors=True)
-    kept.mkdir(parents=True)
-    entries = []
-    for number, path in enumerate([*(file["path"] for file in files), *absent]):
-        old = Path(path)
-        entries.append({"path": path, "kept": str(number) if os.path.lexists(old) else None})
-        if os.path.lexists(old):
-            shutil.copy2(old, kept / str(number), follow_symlinks=False)
-            status = old.lstat()
-            os.chown(kept / str(number), status.st_uid, status.st_gid, follow_symlinks=False)
-    written = []
-    # The new files are complete on the disk before the journal says that the replacement began: a full disk changes nothing.
+    """Exchange the files and start the service with them; when it does not come up, the old files come back."""
+    news: dict[Path, Path] = {}
+    paths = [*(file["path"] for file in files), *absent]
+    # The new files and all that is needed to undo it are on the disk before the first file is replaced: a full disk changes nothing.
     try:
         for file in files:
             path = Path(file["path"])
             _make_parents(path.parent)
-            handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-            written.append((Path(name), path))
-            with os.fdopen(handle, "w", encoding="utf-8") as stream:
-                stream.write(file["content"])
-                stream.flush()
-                os.fsync(stream.fileno())
-            _own(Path(name), file)
-        _write_journal(service, entries)
+            news[path] = _write(path, file["content"].encode(), _needed_ownership(file))
+        journal = _write_journal(service, paths)
     except BaseException:
-        for name_path, _ in written:
-            name_path.unlink(missing_ok=True)
-        shutil.rmtree(kept, ignore_errors=True)
+        for new in news.values():
+            new.unlink(missing_ok=True)
         raise
-    for new, path in written:
-        new.replace(path)
-    for gone in absent:
-        Path(gone).unlink()
-    _reload_units([*(file["path"] for file in files), *absent])
+    try:
+        for path, new in news.items():
+            new.replace(path)
+        for gone in absent:
+            Path(gone).unlink(missing_ok=True)
+        for directory in {Path(path).parent for path in paths}:
+            _sync(directory)
+        _reload_units(paths)
+        _start(service, changed=True)
+    except Exception as error:
+        raise RefusedError(getattr(error, "step", "changing files"), f"{error}\n{_taken_back(service, journal)}") from None
+    _forget(journal)
+
+
+def _beside(path: Path) -> Path:
+    """Where the next content of `path` is written. No program that reads whole directories takes such a name for one of its files."""
+    return path.with_name(f".{path.name}.rungway")
+
+
+def _write(path: Path, content: bytes, ownership: tuple[int, int, int]) -> Path:
+    """A new file beside `path`, whole and on the disk.
+
+    Owner and mode are set through its handle: the directory may belong to an account that would like to own another file.
+    """
+    new = _beside(path)
+    new.unlink(missing_ok=True)
+    handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fchown(handle, *ownership[:2])
+            os.fchmod(handle, ownership[2])
+            os.fsync(handle)
+    except OSError as error:
+        new.unlink(missing_ok=True)
+        raise RefusedError("writing files", f"{path}: {error.strerror}") from None
+    return new
+
+
+def _sync(directory: Path) -> None:
+    """What was renamed or removed in the directory stays so after a power cut."""
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _make_parents(directory: Path) -> None:
-    if not directory.exists():
-        _make_parents(directory.parent)
-        directory.mkdir()
-        directory.chmod(0o755)
+    """Everyone may read them, from the moment they exist."""
+    before = os.umask(0o022)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    finally:
+        os.umask(before)
 
 
-def _write_journal(service: Request, entries: list[dict[str, Any]]) -> None:
-    journal = _journal(service)
-    new = journal.with_suffix(".new")
-    new.write_text(json.dumps(entries))
-    new.replace(journal)
+def _write_journal(service: Request, paths: list[str]) -> Path:
+    """What the service is now. The file exists from before the first file is replaced until the service runs with the new ones."""
+    state = {
+        "files": [_file_now(path) for path in paths],
+        "units": [
+            {"name": unit, "enabled": _systemctl("is-enabled", unit)[0] == 0, "active": _systemctl("is-active", unit)[0] == 0}
+            for unit in service["units"]
+        ],
+        "on_change": service["on_change"],
+    }
+    journal = STATE / "previous" / f"{service['name']}.json"
+    journal.parent.mkdir(parents=True, exist_ok=True)
+    _write(journal, json.dumps(state).encode(), (os.geteuid(), os.getegid(), 0o600)).replace(journal)
+    _sync(journal.parent)
+    return journal
+
+
+def _file_now(path: str) -> dict[str, Any]:
+    try:
+        status = os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return {"path": path}
+    if stat.S_ISLNK(status.st_mode):
+        return {"path": path, "link": os.readlink(path)}
+    if not stat.S_ISREG(status.st_mode):
+        raise RefusedError("keeping the old files", f"found {path}, which is neither a file nor a link; move it away")
+    return {"path": path, "content": base64.b64encode(Path(path).read_bytes()).decode(), "ownership": _ownership(status)}
 
 
 def _reload_units(paths: list[str]) -> None:
@@ -405,36 +470,58 @@ def _reload_units(paths: list[str]) -> None:
         _must(["systemctl", "daemon-reload"], "reading units")
 
 
-def _roll_back(service: Request) -> None:
-    """The files from before the replacement that did not end well, and the units with them."""
-    kept = _journal(service).parent
-    entries = json.loads(_journal(service).read_text())
-    created = {Path(entry["path"]).name for entry in entries if entry["kept"] is None}
-    new_units = [unit for unit in service["units"] if unit in created]
-    for unit in new_units:
-        _systemctl("disable", unit)
-        _systemctl("stop", unit)
-    for entry in entries:
-        path = Path(entry["path"])
-        if entry["kept"] is None:
-            path.unlink(missing_ok=True)
-            continue
-        old = kept / entry["kept"]
-        new = path.with_name(f".{path.name}.rolled-back")
-        status = old.lstat()
-        shutil.copy2(old, new, follow_symlinks=False)
-        os.chown(new, status.st_uid, status.st_gid, follow_symlinks=False)
+def _taken_back(service: Request, journal: Path) -> str:
+    """Roll back, and say what came of it."""
+    try:
+        down = _roll_back(journal)
+    except (RefusedError, OSError) as error:
+        return f"The old files of {service['name']} could not be put back: {error}. Run it again: that comes first."
+    if down:
+        return f"The files of {service['name']} are as they were before, but with them, too, these units don't start: {', '.join(down)}."
+    return f"The files of {service['name']} are as they were before, and so are its units."
+
+
+def _roll_back(journal: Path) -> list[str]:
+    """The service from before a change that did not end well. Returns the units that ran then, but don't start now."""
+    before = json.loads(journal.read_text())
+    # While their new files are there to say what is to be undone.
+    for unit in before["units"]:
+        if not unit["enabled"]:
+            _systemctl("disable", unit["name"])
+        if not unit["active"]:
+            _systemctl("stop", unit["name"])
+    for file in before["files"]:
+        _put_back(file)
+    for directory in {Path(file["path"]).parent for file in before["files"]}:
+        if directory.exists():
+            _sync(directory)
+    _reload_units([file["path"] for file in before["files"]])
+    down = []
+    for unit in before["units"]:
+        _systemctl("reset-failed", unit["name"])
+        if unit["active"] and _systemctl(_verb(before["on_change"]), unit["name"])[0]:
+            down.append(unit["name"])
+    _forget(journal)
+    return down
+
+
+def _put_back(file: dict[str, Any]) -> None:
+    path = Path(file["path"])
+    new = _beside(path)
+    new.unlink(missing_ok=True)
+    if "content" in file:
+        user, group, mode = file["ownership"]
+        _write(path, base64.b64decode(file["content"]), (user, group, mode)).replace(path)
+    elif "link" in file:
+        new.symlink_to(file["link"])
         new.replace(path)
-    _reload_units([entry["path"] for entry in entries])
-    for unit in service["units"]:
-        _systemctl("reset-failed", unit)
-        if unit not in new_units and _systemctl("is-enabled", unit)[0] == 0:
-            _systemctl("restart", unit)
-    _forget(service)
+    else:
+        path.unlink(missing_ok=True)
 
 
-def _forget(service: Request) -> None:
-    shutil.rmtree(_journal(service).parent, ignore_errors=True)
+def _forget(journal: Path) -> None:
+    journal.unlink()
+    _sync(journal.parent)
 
 
 def _start(service: Request, *, changed: bool) -> None:
@@ -447,15 +534,21 @@ def _start(service: Request, *, changed: bool) -> None:
     for unit in service["units"]:
         was_active = _systemctl("is-active", unit)[0] == 0
         if not _runs(unit):
+            if _is_masked(unit):
+                _must(["systemctl", "unmask", unit], f"unmasking {unit}")
             _must(["systemctl", "enable", unit], f"enabling {unit}")
         if changed or not was_active:
             _systemctl("reset-failed", unit)
-            verb = "reload-or-restart" if service["on_change"] == "reload" and was_active else "restart"
+            verb = _verb(service["on_change"]) if was_active else "restart"
             code, said = _systemctl(verb, unit)
             if code:
                 raise RefusedError(f"systemctl {verb} {unit}", f"{said}\n{_log_of(unit)}".strip())
     if service["probe"]:
         _wait_for(service)
+
+
+def _verb(on_change: str) -> str:
+    return "reload-or-restart" if on_change == "reload" else "restart"
 
 
 def _wait_for(service: Request) -> None:
@@ -482,34 +575,36 @@ def _do(task: Request) -> None:
         )
 
 
-def _bash(script: str, timeout_seconds: float = 1800) -> tuple[int, str]:
+def _bash(script: str, timeout_seconds: float = 1800, within: tuple[str, ...] = ()) -> tuple[int, str]:
     """Run a script from a file that only root reads: it may hold secrets, and a command line is public."""
-    with tempfile.NamedTemporaryFile("w", dir="/run", prefix="rungway-", suffix=".sh") as file:
+    with tempfile.NamedTemporaryFile("w", dir=SCRIPTS, prefix="rungway-", suffix=".sh", encoding="utf-8") as file:
         file.write(script)
         file.flush()
-        return _run(["bash", "-eu", file.name], timeout_seconds)
+        return _run([*within, "bash", "-eu", file.name], timeout_seconds)
 
 
-def _run(command: list[str], timeout_seconds: float = 1800) -> tuple[int, str]:
-    try:
-        done = subprocess.run(
+def _run(command: list[str], timeout_seconds: float = 1800, environment: dict[str, str] | None = None) -> tuple[int, str]:
+    """Run a command; its exit code and the end of what it said. With all that it started it ends when its time is up."""
+    # What a command leaves running would keep a pipe open, and us waiting for its end.
+    with os.fdopen(os.memfd_create("said"), "w+b") as said:
+        process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+            stdout=said,
             stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            timeout=timeout_seconds,
+            env=environment,
             cwd="/",
-            preexec_fn=_usual_umask,
+            umask=0o022,
+            start_new_session=True,
         )
-    except subprocess.TimeoutExpired:
-        return 124, f"no end after {timeout_seconds:.0f} s"
-    return done.returncode, _tail(done.stdout)
-
-
-def _usual_umask() -> None:
-    os.umask(0o022)
+        try:
+            code = process.wait(timeout_seconds)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            return 124, f"no end after {timeout_seconds:.0f} s"
+        said.seek(0)
+        return code, _tail(said.read().decode(errors="replace"))
 
 
 def _must(command: list[str], step: str) -> None:
