@@ -2,146 +2,41 @@
 
 import dataclasses
 import json
-import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
-from pydantic import TypeAdapter
 
-from hosts.configuration import Account, Directory, HostConfiguration, HostFile, Service, Task, secret
-from hosts.converge.request import Request, Result
-from infra.host_specifications import host_specifications
-from rungway.errors import RungwayError
-from rungway.rehearsal.machine import check_machine
-from rungway.rehearsal.phase import RehearsedPhase, remove_leftovers
-from rungway.rehearsal.rehearse import CACHE, WORK, settings_of
+from hosts.configuration import Account, Directory, HostFile, Service, Task, secret
+from hosts.converge.agent import POLICY_TEXT
+from rungway.rehearsal.phase import RehearsedPhase
 from rungway.rehearsal.server import RehearsedServer
-from rungway.stacks import find_stack, project_root
+from tests.support.rehearsed_server import (
+    CONFIGURATION,
+    SERVER,
+    WAIT,
+    agent,
+    ask,
+    changed,
+    changes,
+    error,
+    failure,
+    main_process,
+    probe,
+    read,
+    request,
+    started,
+    wait_for_the_middle,
+)
 
-SERVER = "app-eu-1"
-NAME = f"test-converge-{os.getpid()}"
-CONFIGURATION = "/etc/probe.conf"
-UNIT = """\
-[Service]
-ExecStartPre=/bin/sh -c '! grep --quiet broken /etc/probe.conf'
-ExecStart=/usr/bin/sleep infinity
-
-[Install]
-WantedBy=multi-user.target
-"""
-
-
-def probe(text: str = "one", **more: Any) -> Service:
-    """A small service: it refuses a configuration with the word 'refused' and can't start with 'broken'."""
-    files = (HostFile(path=CONFIGURATION, content=f"{text}\n"), HostFile(path="/etc/systemd/system/probe.service", content=UNIT))
-    given: dict[str, Any] = {"files": files, "checks": (f"! grep refused {CONFIGURATION}",), "units": ("probe.service",), **more}
-    return Service(name="probe", **given)
-
-
-SLEEP = Task(name="sleep", unless="test -e /run/slept", script="touch /run/sleeping; sleep 4; touch /run/slept")
-
-
-def _silently(_: str) -> None:
-    return None
-
-
-@pytest.fixture(scope="module")
-def phase() -> Iterator[RehearsedPhase]:
-    """One server, as its provider hands it over."""
-    try:
-        check_machine(1, CACHE)
-    except RungwayError as error:
-        if os.environ.get("CI") == "true":
-            pytest.fail(str(error))
-        pytest.skip(str(error))
-    settings = settings_of(find_stack("mvp", project_root(Path.cwd())))
-    phase = RehearsedPhase(NAME, settings, host_specifications(settings), WORK / NAME, CACHE, _silently)
-    # Nothing of the phase itself is needed, nor its packages.
-    phase.configurations[SERVER] = HostConfiguration(
-        name=SERVER, private_address=None, services=(Service(name="none", packages=("tree",)),)
-    )
-    phase.secrets = {"password": "s3cr3t-of-the-test"}
-    try:
-        phase.prepare()
-        phase.boot()
-        yield phase
-    finally:
-        phase.remove()
-        remove_leftovers(NAME, WORK / NAME)
-    assert NAME not in Path("/proc/mounts").read_text()
-    assert not list(Path("/run/netns").glob(f"{NAME}.*"))
-
-
-@pytest.fixture
-def server(phase: RehearsedPhase) -> RehearsedServer:
-    """The server, with the small service on it and nothing left of other tests."""
-    server = phase.servers[SERVER]
-    done = ask(phase, probe())
-    assert done.returncode == 0, done.stderr
-    server.run("rm -f /run/sleeping /run/slept")
-    return server
-
-
-def request(phase: RehearsedPhase, *services: Service, **connection: Any) -> Request:
-    """What is asked: only these services, in the way that `connection` changes."""
-    configuration = HostConfiguration(name=SERVER, private_address=None, services=services)
-    asked = phase.request(SERVER)
-    return dataclasses.replace(asked, configuration=configuration, connection=dataclasses.replace(asked.connection, **connection))
-
-
-def ask(phase: RehearsedPhase, *services: Service, **connection: Any) -> subprocess.CompletedProcess[str]:
-    return phase.ask(request(phase, *services, **connection))
-
-
-def changes(done: subprocess.CompletedProcess[str]) -> list[str]:
-    assert done.returncode == 0, done.stderr
-    result = TypeAdapter(Result).validate_json(done.stdout)
-    return [change.name for service in result.services for change in service.changes]
-
-
-def error(done: subprocess.CompletedProcess[str]) -> str:
-    """The one error of a convergence that failed."""
-    assert done.returncode == 1, done.stdout
-    assert done.stdout == ""
-    assert "Traceback" not in done.stderr
-    return done.stderr
-
-
-def started(phase: RehearsedPhase, *services: Service) -> subprocess.Popen[str]:
-    """A convergence that is under way."""
-    command = ["ip", "netns", "exec", phase.network.outside, sys.executable, "-m", "hosts.converge"]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert process.stdin is not None
-    process.stdin.write(TypeAdapter(Request).dump_json(request(phase, *services)).decode())
-    process.stdin.close()
-    # communicate() would flush what is closed.
-    process.stdin = None
-    return process
-
-
-def wait(holds: Callable[[], bool], seconds: float = 20) -> None:
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.05)
-
-
-def read(server: RehearsedServer, path: str = CONFIGURATION) -> str:
-    return server.run(f"cat {path}")[1]
-
-
-def main_process(server: RehearsedServer) -> str:
-    return server.run("systemctl show --property=MainPID --value probe.service")[1].strip()
+POLICY = "/usr/sbin/policy-rc.d"
+TIMER = "systemd-tmpfiles-clean.timer"
 
 
 def test_packages_accounts_and_directories_are_made_and_a_second_time_nothing(phase: RehearsedPhase, server: RehearsedServer) -> None:
     wanted = probe(
-        "ünï çødé " + "x" * 300_000,
+        "ünï çødé " + "x" * 2_000_000,
         packages=("tree",),
         accounts=(Account(name="probe", groups=("adm",)),),
         directories=(Directory(path="/srv/deep/probe", owner="probe", group="probe", mode=0o750),),
@@ -168,192 +63,6 @@ def test_looking_shows_what_differs_and_changes_nothing(phase: RehearsedPhase, s
     assert read(server) == "one\n"
 
 
-@pytest.mark.parametrize(
-    "drift",
-    [
-        f"echo other > {CONFIGURATION}",
-        f"chmod 600 {CONFIGURATION}",
-        f"chown nobody {CONFIGURATION}",
-        f"rm {CONFIGURATION}",
-        f"ln --symbolic --force /etc/hostname {CONFIGURATION}",
-    ],
-    ids=["content", "mode", "owner", "gone", "link"],
-)
-def test_a_file_that_drifted_is_put_back(phase: RehearsedPhase, server: RehearsedServer, drift: str) -> None:
-    server.run(drift)
-
-    assert changes(ask(phase, probe())) == [CONFIGURATION]
-    assert server.run(f"stat --format='%F %a %U' {CONFIGURATION}")[1] == "regular file 644 root\n"
-    assert server.run("cat /etc/hostname")[1] == f"{SERVER}\n"
-
-
-def test_a_file_that_must_not_be_there_goes(phase: RehearsedPhase, server: RehearsedServer) -> None:
-    server.run("touch /etc/left-over")
-
-    assert changes(ask(phase, probe(absent=("/etc/left-over",)))) == ["/etc/left-over"]
-    assert server.run("test -e /etc/left-over")[0] == 1
-
-
-def test_a_configuration_that_its_own_checker_refuses_replaces_nothing(phase: RehearsedPhase, server: RehearsedServer) -> None:
-    process = main_process(server)
-
-    said = error(ask(phase, probe("refused")))
-    assert f"{SERVER}: probe: check `! grep refused {CONFIGURATION}` failed" in said
-    assert "Nothing was changed." in said
-    assert (read(server), main_process(server)) == ("one\n", process)
-
-
-def test_a_service_that_does_not_start_gets_its_old_files_back(phase: RehearsedPhase, server: RehearsedServer) -> None:
-    said = error(ask(phase, probe("broken")))
-    assert "systemctl restart probe.service failed" in said
-    assert "The files of probe are as they were before" in said
-    assert read(server) == "one\n"
-    assert server.run("systemctl is-active probe.service")[0] == 0
-    assert changes(ask(phase, probe())) == []
-
-
-def test_a_service_that_does_not_answer_gets_its_old_files_back(phase: RehearsedPhase, server: RehearsedServer) -> None:
-    said = error(ask(phase, probe("two", probe="grep --quiet one /etc/probe.conf", probe_seconds=1)))
-    assert "did not succeed within 1 s" in said
-    assert read(server) == "one\n"
-
-
-def test_a_new_service_that_does_not_start_leaves_nothing_failed(phase: RehearsedPhase, server: RehearsedServer) -> None:
-    unit = "/etc/systemd/system/late.service"
-    files = (HostFile(path=unit, content="[Service]\nType=oneshot\nExecStart=/bin/false\n[Install]\nWantedBy=multi-user.target\n"),)
-
-    error(ask(phase, Service(name="late", files=files, units=("late.service",))))
-    assert server.run(f"test -e {unit}")[0] == 1
-    assert server.run("systemctl list-units --failed --plain --no-legend")[1] == ""
-    assert server.run("ls /etc/systemd/system/multi-user.target.wants/late.service")[0] != 0
-
-
-def test_a_task_that_does_not_do_what_it_is_for_is_an_error(phase: RehearsedPhase, server: RehearsedServer) -> None:
-    said = error(ask(phase, probe(after=(Task(name="mark", unless="test -e /run/never", script="true"),))))
-    assert "task “mark” failed" in said
-    assert "does not hold afterwards" in said
-
-
-def test_what_was_interrupted_is_undone_first(phase: RehearsedPhase, server: RehearsedServer) -> None:
-    process = started(phase, probe("two", before=(SLEEP,)))
-    wait(lambda: server.run("test -e /run/sleeping")[0] == 0)
-    assert read(server) == "two\n"
-    # Nothing of it can clean up, as after a power cut.
-    server.run("pkill --signal KILL --full 'python3 -I -c'")
-    process.communicate(timeout=30)
-    assert process.returncode == 1
-
-    done = ask(phase, probe())
-    assert json.loads(done.stdout)["undone"] == ["probe"]
-    assert read(server) == "one\n"
-    assert changes(ask(phase, probe())) == []
-
-
-def test_two_at_once_are_refused(phase: RehearsedPhase, server: RehearsedServer) -> None:
-    first = started(phase, probe("two", before=(SLEEP,)))
-    wait(lambda: server.run("test -e /run/sleeping")[0] == 0)
-
-    assert "another convergence is at work: root on " in error(ask(phase, probe("three")))
-    first.communicate(timeout=30)
-    assert first.returncode == 0
-    assert read(server) == "two\n"
-
-
-def test_an_interrupt_ends_with_one_line_and_the_server_ends_what_it_began(phase: RehearsedPhase, server: RehearsedServer) -> None:
-    process = started(phase, probe("two", before=(SLEEP,)), Service(name="next", files=(HostFile(path="/etc/next", content="\n"),)))
-    wait(lambda: server.run("test -e /run/sleeping")[0] == 0)
-    process.send_signal(2)
-
-    _, said = process.communicate(timeout=10)
-    assert process.returncode == 130
-    assert said.strip().splitlines()[-1].startswith("interrupted: the server ends the service")
-    assert "Traceback" not in said
-    wait(lambda: server.run("test -e /run/slept")[0] == 0)
-    wait(lambda: ask(phase, probe("two", before=(SLEEP,))).returncode == 0)
-    assert server.run("test -e /etc/next")[0] == 1
-
-
-def test_a_full_disk_changes_nothing(phase: RehearsedPhase, server: RehearsedServer) -> None:
-    server.run("mkdir -p /var/lib/rungway; mount -t tmpfs -o size=64k tmpfs /var/lib/rungway")
-    try:
-        said = error(ask(phase, probe("x" * 200_000)))
-    finally:
-        server.run("umount /var/lib/rungway")
-    assert "No space left on device" in said
-    assert read(server) == "one\n"
-
-
-def test_a_mirror_that_is_down_is_one_error(phase: RehearsedPhase, server: RehearsedServer) -> None:
-    server.run("mv /etc/apt/sources.list /etc/apt/kept; echo 'deb [trusted=yes] http://198.51.100.1:9/ ./' > /etc/apt/sources.list")
-    server.run("mv /var/lib/apt/lists /var/lib/apt/kept")
-    try:
-        said = error(ask(phase, probe(packages=("hello",))))
-    finally:
-        server.run("rm -rf /var/lib/apt/lists; mv /var/lib/apt/kept /var/lib/apt/lists; mv /etc/apt/kept /etc/apt/sources.list")
-    assert "installing packages failed" in said
-    assert "apt-get install hello failed 3 times" in said
-    assert server.run("test -e /usr/sbin/policy-rc.d")[0] == 1
-
-
-def test_a_secret_is_nowhere_to_be_seen(phase: RehearsedPhase, server: RehearsedServer) -> None:
-    """Not among the processes while a task uses it, and not in an error, even when a program repeats it."""
-    looks = """\
-for file in /proc/[0-9]*/cmdline; do
-  if [[ "$(tr '\\0' ' ' < $file 2>/dev/null)" == *"$wanted"* ]]; then echo "seen in $file"; exit 1; fi
-done
-echo "it is $wanted"
-exit 1
-"""
-    task = Task(name="look", unless="false", script=f"wanted={secret('password')}\n{looks}")
-
-    said = error(ask(phase, probe(after=(task,))))
-    assert "it is [secret]" in said
-    assert phase.secrets["password"] not in said
-
-
-@pytest.mark.parametrize(
-    ("connection", "expected"),
-    [
-        ({"address": "198.51.100.250", "config_file": None, "patience_seconds": 0.0}, "no SSH connection to admin@198.51.100.250:22"),
-        (
-            {"address": "198.51.100.10", "config_file": None, "port": 2222, "patience_seconds": 0.0},
-            "no SSH connection to admin@198.51.100.10:2222",
-        ),
-    ],
-    ids=["no host", "no port"],
-)
-def test_a_server_that_does_not_answer_is_one_error(
-    phase: RehearsedPhase, server: RehearsedServer, connection: dict[str, Any], expected: str
-) -> None:
-    assert expected in error(ask(phase, probe(), **connection))
-
-
-def test_a_wrong_key_is_refused_at_once(phase: RehearsedPhase, server: RehearsedServer, tmp_path: Path) -> None:
-    key = tmp_path / "key"
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
-    began = time.monotonic()
-
-    said = error(ask(phase, probe(), address="198.51.100.10", config_file=None, key_file=key))
-    assert "Authentication" in said
-    assert "the key of an administrator in ssh_public_keys" in said
-    assert time.monotonic() - began < 60
-
-
-def test_another_host_key_is_refused(phase: RehearsedPhase, server: RehearsedServer, tmp_path: Path) -> None:
-    key = tmp_path / "key"
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
-    known = tmp_path / "known_hosts"
-    kind, public, *_ = key.with_suffix(".pub").read_text().split()
-    known.write_text(f"198.51.100.10 {kind} {public}\n")
-
-    said = error(ask(phase, probe(), address="198.51.100.10", config_file=None, known_hosts_file=known, patience_seconds=0.0))
-    assert "host key" in said.lower()
-
-
-def test_a_placeholder_without_a_value_is_one_error(phase: RehearsedPhase, server: RehearsedServer) -> None:
-    assert error(ask(phase, probe(secret("unknown")))) == f"{SERVER}: not given: secret unknown\n"
-
-
 def test_drift_is_shown_with_a_diff_and_without_secrets(phase: RehearsedPhase, server: RehearsedServer) -> None:
     """By the command, against the server of the real stack: this one has next to nothing of it."""
     config = phase.directory / "ssh_config"
@@ -368,3 +77,286 @@ def test_drift_is_shown_with_a_diff_and_without_secrets(phase: RehearsedPhase, s
     assert "    +++ wanted" in lines
     assert not any("users.acl" in line for line in lines)
     assert server.run("test -e /etc/nginx")[0] == 1
+
+
+@pytest.mark.parametrize(
+    "drift",
+    [
+        f"echo other > {CONFIGURATION}",
+        f"chmod 600 {CONFIGURATION}",
+        f"chown nobody {CONFIGURATION}",
+        f"rm {CONFIGURATION}",
+        f"ln --symbolic --force /etc/hostname {CONFIGURATION}",
+    ],
+    ids=["content", "mode", "owner", "gone", "link"],
+)
+def test_a_file_that_drifted_is_put_back(server: RehearsedServer, drift: str) -> None:
+    server.run(drift)
+
+    assert changed(agent(server, probe())) == [CONFIGURATION]
+    assert server.run(f"stat --format='%F %a %U' {CONFIGURATION}")[1] == "regular file 644 root\n"
+    assert server.run("cat /etc/hostname")[1] == f"{SERVER}\n"
+
+
+def test_a_file_appears_with_its_directories_which_everyone_may_enter(server: RehearsedServer) -> None:
+    file = HostFile(path="/etc/probe.d/deep/password", content="x", group="adm", mode=0o640)
+
+    assert changed(agent(server, probe(files=(file,), checks=()))) == [file.path]
+    shown = server.run("stat --format='%n %A %G' /etc/probe.d /etc/probe.d/deep /etc/probe.d/deep/*; ls -A /etc/probe.d/deep")[1]
+    assert shown.splitlines() == [
+        "/etc/probe.d drwxr-xr-x root",
+        "/etc/probe.d/deep drwxr-xr-x root",
+        "/etc/probe.d/deep/password -rw-r----- adm",
+        "password",
+    ]
+
+
+def test_a_file_that_must_not_be_there_goes_and_comes_back_when_the_service_fails(server: RehearsedServer) -> None:
+    server.run("echo kept > /etc/left-over")
+
+    failure(agent(server, probe("broken", absent=("/etc/left-over",))))
+    assert read(server, "/etc/left-over") == "kept\n"
+    assert changed(agent(server, probe(absent=("/etc/left-over",)))) == ["/etc/left-over"]
+    assert server.run("test -e /etc/left-over")[0] == 1
+
+
+def test_a_link_that_a_change_replaced_is_a_link_again_when_the_service_fails(server: RehearsedServer) -> None:
+    server.run(f"mv {CONFIGURATION} /etc/probe.real; ln --symbolic probe.real {CONFIGURATION}")
+
+    failure(agent(server, probe("broken")))
+    assert server.run(f"readlink {CONFIGURATION}")[1] == "probe.real\n"
+    assert read(server) == "one\n"
+
+
+@pytest.mark.parametrize("wrong", ["mkdir", "mkfifo"])
+def test_what_is_neither_a_file_nor_a_link_is_not_touched(server: RehearsedServer, wrong: str) -> None:
+    server.run(f"rm -rf /etc/odd; {wrong} /etc/odd")
+    files = (HostFile(path=CONFIGURATION, content="two\n"), HostFile(path="/etc/odd", content="x"))
+
+    said = failure(agent(server, probe(files=files)))
+    assert "found /etc/odd, which is neither a file nor a link" in said
+    assert read(server) == "one\n"
+    assert server.run("ls -A /etc | grep rungway")[1] == ""
+
+
+def test_a_directory_is_not_made_through_a_link_of_another_account(server: RehearsedServer) -> None:
+    server.run("mkdir -p /srv/theirs; chown nobody /srv/theirs; ln --symbolic --force --no-dereference /etc /srv/theirs/data")
+
+    said = failure(agent(server, probe(directories=(Directory(path="/srv/theirs/data", owner="nobody", group="nogroup"),))))
+    assert "/srv/theirs/data" in said
+    assert server.run("stat --format=%U /etc")[1] == "root\n"
+
+
+def test_a_file_is_not_written_through_a_link_of_another_account(server: RehearsedServer) -> None:
+    server.run("mkdir -p /srv/theirs; chown nobody /srv/theirs; ln --symbolic --force /etc/hostname /srv/theirs/.file.rungway")
+
+    assert changed(agent(server, probe(files=(HostFile(path="/srv/theirs/file", content="x", owner="nobody"),)))) == ["/srv/theirs/file"]
+    assert server.run("stat --format=%U /etc/hostname; cat /etc/hostname")[1] == f"root\n{SERVER}\n"
+
+
+def test_an_owner_that_is_not_there_is_an_error(server: RehearsedServer) -> None:
+    said = failure(agent(server, probe(files=(HostFile(path="/etc/theirs", content="x", owner="nobody-knows"),))))
+    assert said.startswith("setting owners failed: /etc/theirs: ")
+    assert "nobody-knows" in said
+
+
+def test_a_configuration_that_its_own_checker_refuses_replaces_nothing(server: RehearsedServer) -> None:
+    process = main_process(server)
+
+    said = failure(agent(server, probe("refused")))
+    assert f"check `! grep refused {CONFIGURATION}` failed" in said
+    assert "Nothing was changed." in said
+    assert (read(server), main_process(server)) == ("one\n", process)
+
+
+def test_a_service_that_does_not_start_gets_its_old_files_back(server: RehearsedServer) -> None:
+    said = failure(agent(server, probe("broken")))
+    assert "systemctl restart probe.service failed" in said
+    assert "it is broken" in said
+    assert "The files of probe are as they were before, and so are its units." in said
+    assert read(server) == "one\n"
+    assert server.run("systemctl is-active probe.service")[0] == 0
+    assert changed(agent(server, probe())) == []
+
+
+def test_units_that_do_not_start_with_the_old_files_either_are_named(server: RehearsedServer) -> None:
+    server.run(f"echo broken already > {CONFIGURATION}")
+
+    said = failure(agent(server, probe("broken")))
+    assert "with them, too, these units don't start: probe.service." in said
+    assert read(server) == "broken already\n"
+
+
+@pytest.mark.parametrize("question", ["grep --quiet one /etc/probe.conf", "sleep 60; true"], ids=["refuses", "hangs"])
+def test_a_service_that_does_not_answer_gets_its_old_files_back(server: RehearsedServer, question: str) -> None:
+    began = time.monotonic()
+
+    said = failure(agent(server, probe("two", probe=question, probe_seconds=1)))
+    assert "did not succeed within 1 s" in said
+    assert read(server) == "one\n"
+    assert time.monotonic() - began < 30
+
+
+def test_a_new_service_that_does_not_start_leaves_nothing_behind(server: RehearsedServer) -> None:
+    unit = "/etc/systemd/system/late.service"
+    files = (HostFile(path=unit, content="[Service]\nType=oneshot\nExecStart=/bin/false\n[Install]\nWantedBy=multi-user.target\n"),)
+
+    failure(agent(server, Service(name="late", files=files, units=("late.service",))))
+    assert server.run(f"test -e {unit}")[0] == 1
+    assert server.run("systemctl list-units --failed --plain --no-legend")[1] == ""
+    assert server.run("test -L /etc/systemd/system/multi-user.target.wants/late.service")[0] == 1
+
+
+def test_a_service_that_did_not_run_before_does_not_run_after_a_failure(server: RehearsedServer) -> None:
+    server.run("systemctl stop probe.service")
+
+    failure(agent(server, probe("two", probe="false", probe_seconds=1)))
+    assert server.run("systemctl is-active probe.service")[1] == "inactive\n"
+    assert server.run("systemctl is-enabled probe.service")[1] == "enabled\n"
+
+
+def test_a_unit_is_masked_and_runs_again_when_it_is_wanted(server: RehearsedServer) -> None:
+    assert changed(agent(server, Service(name="timer", masked=(TIMER,)))) == [TIMER]
+    assert changed(agent(server, Service(name="timer", masked=(TIMER,)))) == []
+    assert server.run(f"systemctl is-active {TIMER}")[1] == "inactive\n"
+
+    assert changed(agent(server, Service(name="timer", units=(TIMER,)))) == [TIMER]
+    assert changed(agent(server, Service(name="timer", units=(TIMER,)))) == []
+    assert server.run(f"systemctl is-active {TIMER}")[1] == "active\n"
+
+
+def test_a_task_that_does_not_do_what_it_is_for_is_an_error(server: RehearsedServer) -> None:
+    said = failure(agent(server, probe(after=(Task(name="mark", unless="test -e /run/never", script="true"),))))
+    assert "task “mark” failed" in said
+    assert "does not hold afterwards" in said
+
+
+def test_what_a_task_leaves_running_is_not_waited_for(server: RehearsedServer) -> None:
+    task = Task(name="leave", unless="test -e /run/leaver", script="sleep 100 &\necho $! > /run/leaver")
+    began = time.monotonic()
+
+    assert changed(agent(server, probe(after=(task,)))) == ["leave"]
+    assert time.monotonic() - began < 50
+    assert server.run("kill $(cat /run/leaver); rm /run/leaver")[0] == 0
+
+
+def test_what_was_interrupted_is_undone_first(phase: RehearsedPhase, server: RehearsedServer) -> None:
+    process = started(phase, probe("two", before=(WAIT,)))
+    wait_for_the_middle(server)
+    assert read(server) == "two\n"
+    # Nothing of it can clean up, as after a power cut.
+    server.run("pkill --signal KILL --full 'python3 -I -c'; touch /run/go")
+    process.communicate(timeout=30)
+    assert process.returncode == 1
+    journal = "/var/lib/rungway/previous/probe.json"
+    server.run(f"cp --preserve {journal} /root/journal")
+
+    # Whatever is asked for next.
+    assert agent(server, Service(name="another"))[0] == {"event": "undone", "service": "probe"}
+    assert read(server) == "one\n"
+    assert changed(agent(server, probe())) == []
+    # As if it had been interrupted again, at the very end.
+    server.run(f"cp --preserve /root/journal {journal}")
+    assert [answer["event"] for answer in agent(server, probe())] == ["undone", "converged"]
+    assert read(server) == "one\n"
+    assert server.run(f"test -e {journal}")[0] == 1
+
+
+def test_two_at_once_are_refused(phase: RehearsedPhase, server: RehearsedServer) -> None:
+    first = started(phase, probe("two", before=(WAIT,)))
+    wait_for_the_middle(server)
+
+    assert "another convergence is at work: root on " in error(ask(phase, probe("three")))
+    server.run("touch /run/go")
+    first.communicate(timeout=30)
+    assert first.returncode == 0
+    assert read(server) == "two\n"
+
+
+def test_a_full_disk_changes_nothing(server: RehearsedServer) -> None:
+    server.run("mkdir -p /var/lib/rungway; mount -t tmpfs -o size=64k tmpfs /var/lib/rungway")
+    try:
+        said = failure(agent(server, probe("x" * 200_000)))
+    finally:
+        server.run("umount /var/lib/rungway")
+    assert said.startswith("writing files failed: ")
+    assert said.endswith("No space left on device")
+    assert read(server) == "one\n"
+
+
+def test_a_disk_that_gets_full_half_way_is_said_and_undone_when_there_is_room(server: RehearsedServer) -> None:
+    server.run("mkdir -p /etc/small; mount -t tmpfs -o size=64k tmpfs /etc/small; printf '%030000d' 0 > /etc/small/file")
+    small = HostFile(path="/etc/small/file", content="short")
+    fill = Task(name="fill", unless="false", script="dd if=/dev/zero of=/etc/small/filler bs=4k || true; exit 1")
+    try:
+        said = failure(agent(server, probe(files=(dataclasses.replace(small, content="x" * 200_000),), checks=())))
+        assert "/etc/small/file: No space left on device" in said
+        assert server.run("ls -A /etc/small")[1] == "file\n"
+
+        said = failure(agent(server, probe(files=(small,), checks=(), before=(fill,))))
+        assert "task “fill” failed" in said
+        assert "The old files of probe could not be put back: /etc/small/file: No space left on device." in said
+        server.run("rm /etc/small/filler")
+        assert agent(server, Service(name="another"))[0] == {"event": "undone", "service": "probe"}
+        assert server.run("wc --bytes < /etc/small/file; ls -A /etc/small")[1] == "30000\nfile\n"
+    finally:
+        server.run("umount /etc/small")
+
+
+def test_a_mirror_that_is_down_is_one_error(server: RehearsedServer) -> None:
+    server.run("mv /etc/apt/sources.list /etc/apt/kept; echo 'deb [trusted=yes] http://198.51.100.1:9/ ./' > /etc/apt/sources.list")
+    server.run("mv /var/lib/apt/lists /var/lib/apt/kept")
+    try:
+        said = failure(agent(server, probe(packages=("hello",)), APT_PAUSE_SECONDS=0))
+    finally:
+        server.run("rm -rf /var/lib/apt/lists; mv /var/lib/apt/kept /var/lib/apt/lists; mv /etc/apt/kept /etc/apt/sources.list")
+    assert said.startswith("installing packages failed: apt-get install hello failed 3 times:")
+    assert server.run(f"test -e {POLICY}")[0] == 1
+
+
+def test_an_installation_that_a_power_cut_ended_is_completed(server: RehearsedServer) -> None:
+    server.run("dpkg --purge tree; touch /var/lib/dpkg/updates/0001")
+    assert "dpkg was interrupted" in server.run("apt-get install --yes tree")[1]
+
+    assert changed(agent(server, probe(packages=("tree",)))) == ["tree"]
+
+
+def test_the_policy_that_an_interrupted_installation_left_goes_and_another_ones_stays(server: RehearsedServer) -> None:
+    server.run(f"cat > {POLICY}; chmod 755 {POLICY}", stdin=POLICY_TEXT)
+    changed(agent(server, probe()))
+    assert server.run(f"test -e {POLICY}")[0] == 1
+
+    server.run(f"dpkg --purge tree; echo theirs > {POLICY}; chmod 755 {POLICY}")
+    try:
+        changed(agent(server, probe(packages=("tree",))))
+        assert read(server, f"{POLICY}*") == "theirs\n"
+        # As if it had been interrupted.
+        server.run(f"mv {POLICY} {POLICY}.before-rungway; cat > {POLICY}", stdin=POLICY_TEXT)
+        changed(agent(server, probe()))
+        assert read(server, f"{POLICY}*") == "theirs\n"
+    finally:
+        server.run(f"rm -f {POLICY}*")
+
+
+def test_a_secret_is_nowhere_to_be_seen(phase: RehearsedPhase, server: RehearsedServer) -> None:
+    """Not among the processes while a check, a task and a probe use it, not in the journal, and not in an error that repeats it."""
+    looks = f"""\
+wanted={secret("password")}
+for file in /proc/[0-9]*/cmdline; do
+  if [[ "$(tr '\\0' ' ' < $file 2>/dev/null)" == *"$wanted"* ]]; then echo "seen in $file"; exit 1; fi
+done
+"""
+    task = Task(name="look", unless="test -e /run/looked", script=f"{looks}touch /run/looked")
+    wanted = probe(
+        f"with {secret('password')}",
+        checks=(looks,),
+        before=(task,),
+        probe=looks,
+        after=(Task(name="say", unless="false", script=f"{looks}echo it is $wanted; exit 1"),),
+    )
+
+    said = error(ask(phase, wanted))
+    assert "it is [secret]" in said
+    assert phase.secrets["password"] in read(server)
+    assert phase.secrets["password"] not in said
+    assert server.run(f"journalctl --no-pager | grep --quiet {phase.secrets['password']}")[0] == 1
