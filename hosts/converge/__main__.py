@@ -3,7 +3,6 @@
 This is what `pulumi up` runs for every server. The request holds secrets, which is why it comes this way and not by arguments.
 """
 
-import logging
 import os
 import signal
 import sys
@@ -26,8 +25,9 @@ def _interrupted(number: int, _: object) -> None:
 def main() -> int:
     """Converge and print the result. Exits with 1 and one error when the server is not as asked."""
     signal.signal(signal.SIGINT, _interrupted)
-    # Its warnings would stand before the one error.
-    logging.getLogger("pyinfra").setLevel(logging.CRITICAL)
+    if sys.stdout is None:
+        sys.stderr.write("standard output is closed: needed for the result. Nothing was done.\n")
+        return 1
     try:
         request = TypeAdapter(Request).validate_json(sys.stdin.buffer.read())
         result = converge(request)
@@ -39,18 +39,17 @@ def main() -> int:
     except (ConvergeError, MissingValueError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
-    except KeyboardInterrupt:
-        sys.stderr.write(
-            "interrupted: the server ends the service that is under way. Run it again: it goes on with what is not done yet.\n"
-        )
-        return 130
-    sys.stdout.write(TypeAdapter(Result).dump_json(result).decode() + "\n")
+    try:
+        sys.stdout.write(TypeAdapter(Result).dump_json(result).decode() + "\n")
+        sys.stdout.flush()
+    except OSError as error:
+        sys.stderr.write(f"{result.server}: the convergence ended, but its result could not be printed: {error.strerror}\n")
+        return 1
     return 0
 
 
 if __name__ == "__main__":
     code = main()
-    sys.stdout.flush()
     sys.stderr.flush()
     # At once: the threads of a connection that went through a jump host can wait for each other for ever when the interpreter ends.
     os._exit(code)

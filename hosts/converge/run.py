@@ -2,6 +2,8 @@
 
 import getpass
 import json
+import logging
+import os
 import socket
 import tempfile
 import time
@@ -17,6 +19,8 @@ from hosts.secrets import fill_in
 
 CONNECT_PAUSE_SECONDS = 2.0
 KEEPALIVE_SECONDS = 5
+SILENCE_SECONDS = 90
+"""A connection whose other end takes nothing for so long has ended; Linux alone would wait for a quarter of an hour."""
 BOOT_SECONDS = 600
 """How long cloud-init may still be at work on a new server: packages are updated on the first boot."""
 
@@ -37,13 +41,17 @@ def converge(request: Request) -> Result:
     filled = fill_in(configuration, secrets=secrets, addresses=request.addresses)
     question = {
         "mode": request.mode,
-        "who": f"{getpass.getuser()} on {socket.gethostname()}",
+        "who": _who(),
         "services": [_service(*pair) for pair in zip(configuration.services, filled.services, strict=True)],
     }
     name = configuration.name
     services: list[ServiceResult] = []
     undone: list[str] = []
-    for answer in _ask(name, request.connection, question):
+    try:
+        answers = _ask(name, request.connection, question)
+    except ConvergeError as error:
+        raise ConvergeError(_without(str(error), secrets)) from None
+    for answer in answers:
         match answer["event"]:
             case "busy":
                 raise ConvergeError(
@@ -54,11 +62,26 @@ def converge(request: Request) -> Result:
             case "undone":
                 undone.append(answer["service"])
             case _:
-                changes = tuple(Change(**change) for change in answer["changes"])
+                changes = tuple(_change(change, secrets) for change in answer["changes"])
                 services.append(ServiceResult(service=answer["service"], changes=changes, seconds=answer.get("seconds", 0.0)))
     if len(services) < len(configuration.services):
         raise ConvergeError(f"{name}: the connection ended half way. Run it again: it goes on with what is not done yet.")
     return Result(server=name, services=tuple(services), undone=tuple(undone), seconds=round(time.monotonic() - began, 3))
+
+
+def _who() -> str:
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        # A container may run as a number that has no name.
+        user = f"user {os.getuid()}"
+    return f"{user} on {socket.gethostname()}"
+
+
+def _change(change: dict[str, Any], secrets: Mapping[str, str]) -> Change:
+    """A change as the agent says it. What is not secret any more may still hold a secret on the server."""
+    now = change.get("now")
+    return Change(kind=change["kind"], name=change["name"], now=None if now is None else _without(now, secrets))
 
 
 def _service(rendered: Service, filled: Service) -> dict[str, Any]:
@@ -85,9 +108,10 @@ _BOOTED = f"timeout {BOOT_SECONDS} cloud-init status --wait >/dev/null 2>&1 || t
 """Waits for the first boot. 2 means done, with errors that cloud-init could go on from."""
 
 
-def _ask(name: str, connection: Connection, question: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Run the agent on the server and yield its answers."""
+def _ask(name: str, connection: Connection, question: dict[str, Any]) -> list[dict[str, Any]]:
+    """Run the agent on the server; its answers."""
     # Here, because pyinfra takes half a second to import and most commands never connect.
+    from paramiko import SSHException
     from pyinfra.api.arguments import ConnectorArguments
     from pyinfra.api.command import StringCommand
 
@@ -99,19 +123,27 @@ def _ask(name: str, connection: Connection, question: dict[str, Any]) -> Iterato
             raise ConvergeError(
                 f"{name}: cloud-init did not end well: `cloud-init status --long` on the server says why. {output.stderr}".strip()
             )
+        # Asked first: pyinfra would ask for a password, which nobody can give.
+        if not host.run_shell_command(StringCommand("sudo --non-interactive true 2>/dev/null"))[0]:
+            raise ConvergeError(
+                f"{name}: {connection.user} can't become root without a password; needed: NOPASSWD in its sudo rule, which the first boot "
+                "makes."
+            )
         source = Path(__file__).with_name("agent.py").read_text()
         arguments = ConnectorArguments(_sudo=True, _stdin=[json.dumps(source), json.dumps(question)])
-        _, output = host.run_shell_command(StringCommand("python3", "-I", "-c", f'"{_RUN_AGENT}"'), **arguments)
-    except (OSError, EOFError) as error:
+        done, output = host.run_shell_command(StringCommand("python3", "-I", "-c", f'"{_RUN_AGENT}"'), **arguments)
+        crashed = not done and host.connector.client.get_transport().is_active()
+    except (OSError, EOFError, SSHException) as error:
         raise ConvergeError(
             f"{name}: the connection ended half way ({error}). Run it again: it goes on with what is not done yet."
         ) from None
     finally:
         host.disconnect()
-    answers = [json.loads(line) for line in output.stdout_lines if line.startswith("{")]
-    if not answers and output.stderr_lines:
+    # A connection that ends may end within a line.
+    answers = [json.loads(line) for line in output.stdout_lines if line.startswith("{") and line.endswith("}")]
+    if crashed and not any(answer["event"] in ("busy", "failed") for answer in answers):
         raise ConvergeError(f"{name}: the agent could not run:\n{output.stderr}")
-    yield from answers
+    return answers
 
 
 @contextmanager
@@ -139,6 +171,8 @@ def _connected(name: str, connection: Connection, config_file: Path | None) -> A
     from pyinfra.api.inventory import Inventory
     from pyinfra.api.state import State
 
+    # Its warnings would stand before the one error.
+    logging.getLogger("pyinfra").setLevel(logging.CRITICAL)
     data = {
         "ssh_hostname": connection.address,
         "ssh_user": connection.user,
@@ -160,11 +194,13 @@ def _connected(name: str, connection: Connection, config_file: Path | None) -> A
             host.connect(raise_exceptions=True)
             # The jump host may be given its firewall while this waits. Its connections are known to it again once something is sent.
             connector: Any = host.connector
-            connector.client.get_transport().set_keepalive(KEEPALIVE_SECONDS)
+            _notice_silence(connector.client.get_transport())
             return host
         except ConnectError as error:
             # A wrong key stays wrong; a server that boots answers later.
-            if "Authentication" in str(error) or "host key" in str(error) or time.monotonic() > end:
+            if "host key" in str(error):
+                raise ConvergeError(f"{name}: {error}. {_how_to_forget(connection)}") from None
+            if "Authentication" in str(error) or time.monotonic() > end:
                 raise ConvergeError(
                     f"{name}: no SSH connection to {connection.user}@{connection.address}:{connection.port}: {error}. Allowed: the key of "
                     "an administrator in ssh_public_keys, from a network in admin_cidrs; private servers are reached through the jump host."
@@ -172,3 +208,22 @@ def _connected(name: str, connection: Connection, config_file: Path | None) -> A
             time.sleep(CONNECT_PAUSE_SECONDS)
         except PyinfraError as error:
             raise ConvergeError(f"{name}: can't use the private key {connection.key_file}: {error}") from None
+
+
+def _notice_silence(transport: Any) -> None:
+    """Something is sent all the time, and when the other end takes none of it, the connection ends."""
+    transport.set_keepalive(KEEPALIVE_SECONDS)
+    # A connection through a jump host goes through a channel of the connection to that.
+    while hasattr(transport.sock, "get_transport"):
+        transport = transport.sock.get_transport()
+        transport.set_keepalive(KEEPALIVE_SECONDS)
+    # Linux has it; where a system has not, its own limit holds.
+    option = getattr(socket, "TCP_USER_TIMEOUT", None)
+    if option is not None:
+        transport.sock.setsockopt(socket.IPPROTO_TCP, option, SILENCE_SECONDS * 1000)
+
+
+def _how_to_forget(connection: Connection) -> str:
+    host = connection.address if connection.port == 22 else f"[{connection.address}]:{connection.port}"
+    file = f" -f {connection.known_hosts_file}" if connection.known_hosts_file else ""
+    return f"It is another server, or someone in between. If it was made anew, forget its old key: ssh-keygen -R {host}{file}"
