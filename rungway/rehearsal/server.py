@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hosts.bootstrap import bootstrap_user_data
+from hosts.bootstrap import VOLUME_LINKS, bootstrap_user_data
 from hosts.specification import HostSpecification
 from rungway.errors import RungwayError
 from rungway.rehearsal.network import OUTSIDE, OUTSIDE_V6, Addresses, Network
@@ -150,7 +150,7 @@ class RehearsedServer:
             # runc gives each container a session keyring and a device filter.
             options.append("--system-call-filter=add_key keyctl bpf")
         if self._loop:
-            options.append(f"--bind={self._loop}:/dev/disk/by-id/scsi-0HC_Volume_1")
+            options.append(f"--bind={self._loop}:{VOLUME_LINKS[self.host.provider].replace('*', '1')}")
         command = [
             "systemd-nspawn",
             "--quiet",
