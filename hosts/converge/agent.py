@@ -28,6 +28,7 @@ from typing import Any
 STATE = Path("/var/lib/rungway")
 LOCK = Path("/run/rungway-converge.lock")
 SCRIPTS = Path("/run")
+STAGED = Path("/run/rungway-staged")
 POLICY = Path("/usr/sbin/policy-rc.d")
 POLICY_TEXT = "#!/bin/sh\n# A convergence installs packages and starts their services itself, when they are configured.\nexit 101\n"
 APT_ATTEMPTS = 3
@@ -239,7 +240,7 @@ def _install(packages: list[str]) -> None:
         return
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
     install = ["apt-get", "install", "--yes", "--quiet", "--no-install-recommends", "--fix-broken", "-o", "Dpkg::Options::=--force-confold"]
-    install += ["-o", "DPkg::Lock::Timeout=300", "-o", "Acquire::Retries=2"]
+    install += ["-o", "DPkg::Lock::Timeout=300"]
     said = ""
     with _no_service_starts():
         for attempt in range(APT_ATTEMPTS):
@@ -326,38 +327,38 @@ def _needed_ownership(wanted: Request) -> tuple[int, int, int]:
 
 def _check(service: Request, files: list[Request], absent: list[str]) -> None:
     """Run the service's own checks in a view of the file system that only they see, in which all files are as they will be."""
-    staged = STATE / "staged"
-    shutil.rmtree(staged, ignore_errors=True)
+    shutil.rmtree(STAGED, ignore_errors=True)
+    STAGED.mkdir(mode=0o700)
     try:
         for file in files:
-            path = staged / file["path"].lstrip("/")
-            _make_staged_parents(staged, path)
+            path = STAGED / file["path"].lstrip("/")
+            _make_staged_parents(path)
             _write(path, file["content"].encode(), _needed_ownership(file)).replace(path)
         for gone in absent:
-            path = staged / gone.lstrip("/")
-            _make_staged_parents(staged, path)
+            path = STAGED / gone.lstrip("/")
+            _make_staged_parents(path)
             # How an overlay says that a file of the layer below is not there. Not every container may: there the checks still see it.
             with suppress(PermissionError):
                 os.mknod(path, stat.S_IFCHR)
         tops = sorted({Path(path).parts[1] for path in (*(file["path"] for file in files), *absent)})
-        mounts = "".join(f"mount -t overlay overlay -o lowerdir={staged}/{top}:/{top} /{top}\n" for top in tops)
+        mounts = "".join(f"mount -t overlay overlay -o lowerdir={STAGED}/{top}:/{top} /{top}\n" for top in tops)
         for check in service["checks"]:
             code, said = _bash(f"{mounts}cd /\n{check}\n", within=("unshare", "--mount", "--propagation", "private"))
             if code:
                 raise RefusedError(f"check `{check}`", f"{said}\nNothing was changed.")
     finally:
-        shutil.rmtree(staged, ignore_errors=True)
+        shutil.rmtree(STAGED, ignore_errors=True)
 
 
-def _make_staged_parents(staged: Path, path: Path) -> None:
+def _make_staged_parents(path: Path) -> None:
     """Parents as they are on the server: the view shows the upper directory's owner and mode."""
-    for parent in reversed([parent for parent in path.parents if parent.is_relative_to(staged)]):
+    for parent in reversed([parent for parent in path.parents if parent.is_relative_to(STAGED)]):
         if parent.exists():
             continue
         parent.mkdir(mode=0o755, parents=True)
-        real = Path("/") / parent.relative_to(staged)
+        real = Path("/") / parent.relative_to(STAGED)
         parent.chmod(0o755)
-        if real.is_dir() and parent != staged:
+        if real.is_dir() and parent != STAGED:
             status = real.stat()
             os.chown(parent, status.st_uid, status.st_gid)
             parent.chmod(stat.S_IMODE(status.st_mode))

@@ -128,6 +128,15 @@ def test_a_link_that_a_change_replaced_is_a_link_again_when_the_service_fails(se
     assert read(server) == "one\n"
 
 
+def test_a_file_below_var_is_checked_too(server: RehearsedServer) -> None:
+    file = HostFile(path="/var/lib/probe/file", content="refused")
+
+    failure(agent(server, probe(files=(file,), checks=(f"! grep refused {file.path}",))))
+    assert server.run("test -e /var/lib/probe/file")[0] == 1
+    changed(agent(server, probe(files=(dataclasses.replace(file, content="x"),), checks=(f"! grep refused {file.path}",))))
+    assert read(server, file.path) == "x"
+
+
 @pytest.mark.parametrize("wrong", ["mkdir", "mkfifo"])
 def test_what_is_neither_a_file_nor_a_link_is_not_touched(server: RehearsedServer, wrong: str) -> None:
     server.run(f"rm -rf /etc/odd; {wrong} /etc/odd")
@@ -274,14 +283,15 @@ def test_two_at_once_are_refused(phase: RehearsedPhase, server: RehearsedServer)
 
 
 def test_a_full_disk_changes_nothing(server: RehearsedServer) -> None:
-    server.run("mkdir -p /var/lib/rungway; mount -t tmpfs -o size=64k tmpfs /var/lib/rungway")
+    changed(agent(server, probe("x" * 200_000)))
+    server.run("mount -t tmpfs -o size=64k tmpfs /var/lib/rungway")
     try:
-        said = failure(agent(server, probe("x" * 200_000)))
+        said = failure(agent(server, probe("two")))
     finally:
         server.run("umount /var/lib/rungway")
-    assert said.startswith("writing files failed: ")
-    assert said.endswith("No space left on device")
-    assert read(server) == "one\n"
+    assert said == "writing files failed: /var/lib/rungway/previous/probe.json: No space left on device"
+    assert read(server) == "x" * 200_000 + "\n"
+    assert server.run("ls -A /etc | grep rungway")[1] == ""
 
 
 def test_a_disk_that_gets_full_half_way_is_said_and_undone_when_there_is_room(server: RehearsedServer) -> None:
@@ -305,11 +315,13 @@ def test_a_disk_that_gets_full_half_way_is_said_and_undone_when_there_is_room(se
 
 def test_a_mirror_that_is_down_is_one_error(server: RehearsedServer) -> None:
     server.run("mv /etc/apt/sources.list /etc/apt/kept; echo 'deb [trusted=yes] http://198.51.100.1:9/ ./' > /etc/apt/sources.list")
-    server.run("mv /var/lib/apt/lists /var/lib/apt/kept")
+    # Its own retries take apt longer every time.
+    server.run("mv /var/lib/apt/lists /var/lib/apt/kept; echo 'Acquire::Retries 0;' > /etc/apt/apt.conf.d/00-test")
     try:
         said = failure(agent(server, probe(packages=("hello",)), APT_PAUSE_SECONDS=0))
     finally:
-        server.run("rm -rf /var/lib/apt/lists; mv /var/lib/apt/kept /var/lib/apt/lists; mv /etc/apt/kept /etc/apt/sources.list")
+        server.run("rm -rf /etc/apt/apt.conf.d/00-test /var/lib/apt/lists")
+        server.run("mv /var/lib/apt/kept /var/lib/apt/lists; mv /etc/apt/kept /etc/apt/sources.list")
     assert said.startswith("installing packages failed: apt-get install hello failed 3 times:")
     assert server.run(f"test -e {POLICY}")[0] == 1
 
