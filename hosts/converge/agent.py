@@ -34,6 +34,8 @@ POLICY_TEXT = "#!/bin/sh\n# A convergence installs packages and starts their ser
 APT_ATTEMPTS = 3
 APT_PAUSE_SECONDS = 5
 DIFF_LIMIT_BYTES = 200_000
+_STARTED = ("active", "reloading", "activating", "failed")
+"""What `systemctl is-active` says about a unit that was started and not stopped."""
 _ENABLED = ("enabled", "enabled-runtime", "static", "indirect", "alias", "generated")
 
 Request = dict[str, Any]
@@ -442,7 +444,7 @@ def _write_journal(service: Request, paths: list[str]) -> Path:
     state = {
         "files": [_file_now(path) for path in paths],
         "units": [
-            {"name": unit, "enabled": _systemctl("is-enabled", unit)[0] == 0, "active": _systemctl("is-active", unit)[0] == 0}
+            {"name": unit, "enabled": _systemctl("is-enabled", unit)[0] == 0, "ran": _systemctl("is-active", unit)[1] in _STARTED}
             for unit in service["units"]
         ],
         "on_change": service["on_change"],
@@ -489,7 +491,7 @@ def _roll_back(journal: Path) -> list[str]:
     for unit in before["units"]:
         if not unit["enabled"]:
             _systemctl("disable", unit["name"])
-        if not unit["active"]:
+        if not unit["ran"]:
             _systemctl("stop", unit["name"])
     for file in before["files"]:
         _put_back(file)
@@ -500,7 +502,7 @@ def _roll_back(journal: Path) -> list[str]:
     down = []
     for unit in before["units"]:
         _systemctl("reset-failed", unit["name"])
-        if unit["active"] and _systemctl(_verb(before["on_change"]), unit["name"])[0]:
+        if unit["ran"] and _systemctl(_verb(before["on_change"]), unit["name"])[0]:
             down.append(unit["name"])
     _forget(journal)
     return down

@@ -217,9 +217,9 @@ def _notice_silence(transport: Any) -> None:
     while hasattr(transport.sock, "get_transport"):
         transport = transport.sock.get_transport()
         transport.set_keepalive(KEEPALIVE_SECONDS)
-    # Linux has it; where a system has not, its own limit holds.
+    # Linux has it; elsewhere, and with a ProxyCommand, other limits hold.
     option = getattr(socket, "TCP_USER_TIMEOUT", None)
-    if option is not None:
+    if option is not None and isinstance(transport.sock, socket.socket):
         transport.sock.setsockopt(socket.IPPROTO_TCP, option, SILENCE_SECONDS * 1000)
 
 

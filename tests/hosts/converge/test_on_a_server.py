@@ -188,12 +188,14 @@ def test_a_service_that_does_not_start_gets_its_old_files_back(server: Rehearsed
     assert changed(agent(server, probe())) == []
 
 
-def test_units_that_do_not_start_with_the_old_files_either_are_named(server: RehearsedServer) -> None:
-    server.run(f"echo broken already > {CONFIGURATION}")
+@pytest.mark.parametrize("before", ["true", "systemctl restart probe.service"], ids=["ran", "had failed"])
+def test_units_that_do_not_start_with_the_old_files_either_are_named_and_stay_failed(server: RehearsedServer, before: str) -> None:
+    server.run(f"echo broken already > {CONFIGURATION}; {before}")
 
     said = failure(agent(server, probe("broken")))
     assert "with them, too, these units don't start: probe.service." in said
     assert read(server) == "broken already\n"
+    assert server.run("systemctl is-active probe.service")[1] == "failed\n"
 
 
 @pytest.mark.parametrize("question", ["grep --quiet one /etc/probe.conf", "sleep 60; true"], ids=["refuses", "hangs"])

@@ -1,0 +1,125 @@
+"""What is made of the agent's answers, and of a connection whose other end has gone."""
+
+import getpass
+import json
+import socket
+from typing import Any
+
+import pytest
+
+from hosts.configuration import HostConfiguration, Service
+from hosts.converge import run
+from hosts.converge.request import Connection, Request
+
+SECRETS = {"password": "s3cr3t"}
+CONVERGED = {"event": "converged", "service": "a", "changes": [], "seconds": 1.5}
+
+
+def _request(*services: str) -> Request:
+    configuration = HostConfiguration(name="app-eu-1", private_address=None, services=tuple(Service(name=name) for name in services))
+    return Request(configuration=configuration, connection=Connection(address="203.0.113.7"), secrets=SECRETS, addresses={})
+
+
+@pytest.fixture
+def answers(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What the agent answers."""
+    given: list[dict[str, Any]] = []
+    monkeypatch.setattr(run, "_ask", lambda *_: given)
+    return given
+
+
+def test_a_text_of_the_server_is_told_without_secrets(answers: list[dict[str, Any]]) -> None:
+    """What is not secret any more may have been before."""
+    change = {"kind": "file", "name": "/etc/a", "now": "password is s3cr3t"}
+    answers.append({**CONVERGED, "changes": [change, {"kind": "unit", "name": "a.service"}]})
+
+    first, second = run.converge(_request("a")).services[0].changes
+    assert (first.now, second.now) == ("password is [secret]", None)
+
+
+def test_a_failure_is_told_without_secrets(answers: list[dict[str, Any]]) -> None:
+    answers.append({"event": "failed", "service": "a", "step": "check `test s3cr3t`", "message": "no s3cr3t"})
+
+    with pytest.raises(run.ConvergeError, match=r"^app-eu-1: a: check `test \[secret\]` failed:\nno \[secret\]$"):
+        run.converge(_request("a"))
+
+
+def test_what_the_connection_says_is_told_without_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    def crashed(*_: object) -> None:
+        raise run.ConvergeError("KeyError: 's3cr3t'")
+
+    monkeypatch.setattr(run, "_ask", crashed)
+    with pytest.raises(run.ConvergeError, match=r"^KeyError: '\[secret\]'$"):
+        run.converge(_request("a"))
+
+
+def test_services_without_an_answer_are_not_taken_for_done(answers: list[dict[str, Any]]) -> None:
+    answers += [{"event": "undone", "service": "b"}, CONVERGED]
+
+    with pytest.raises(run.ConvergeError, match="the connection ended half way"):
+        run.converge(_request("a", "b"))
+    result = run.converge(_request("a"))
+    assert (result.undone, result.services[0].seconds) == (("b",), 1.5)
+
+
+def test_a_user_without_a_name_is_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nameless() -> str:
+        raise OSError("No username set in the environment")
+
+    assert run._who() == f"{getpass.getuser()} on {socket.gethostname()}"
+    monkeypatch.setattr(getpass, "getuser", nameless)
+    assert run._who().startswith("user ")
+
+
+class _Transport:
+    """As paramiko's: over a socket, or over a channel of another transport."""
+
+    def __init__(self, sock: Any) -> None:
+        self.sock = sock
+        self.keepalive = 0
+
+    def set_keepalive(self, seconds: int) -> None:
+        self.keepalive = seconds
+
+
+class _Channel:
+    def __init__(self, transport: _Transport) -> None:
+        self._transport = transport
+
+    def get_transport(self) -> _Transport:
+        return self._transport
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="needs Linux")
+def test_silence_ends_a_connection_also_one_through_a_jump_host() -> None:
+    with socket.socket() as tcp:
+        jump = _Transport(tcp)
+        inner = _Transport(_Channel(jump))
+        run._notice_silence(inner)
+        assert tcp.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == run.SILENCE_SECONDS * 1000
+    assert inner.keepalive == jump.keepalive == run.KEEPALIVE_SECONDS
+
+
+def test_a_connection_through_a_program_is_kept_alive_as_well() -> None:
+    transport = _Transport(object())
+
+    run._notice_silence(transport)
+    assert transport.keepalive == run.KEEPALIVE_SECONDS
+
+
+@pytest.mark.parametrize(
+    ("connection", "expected"),
+    [
+        (Connection(address="203.0.113.7"), "ssh-keygen -R 203.0.113.7"),
+        (Connection(address="203.0.113.7", port=2222), "ssh-keygen -R [203.0.113.7]:2222"),
+    ],
+)
+def test_the_command_that_forgets_a_key_knows_the_port(connection: Connection, expected: str) -> None:
+    assert run._how_to_forget(connection).endswith(expected)
+
+
+def test_the_agent_is_asked_in_ascii() -> None:
+    """Whatever encoding the server's locale has."""
+    service = Service(name="ü")
+
+    assert json.dumps(run._service(service, service)).isascii()
