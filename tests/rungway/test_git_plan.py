@@ -199,7 +199,13 @@ def test_an_interrupt_leaves_nothing_behind(repository: Path) -> None:
         "import sys; from pathlib import Path; from rungway.git_plan import plan_of_git; from rungway.stacks import Stack; "
         f"root = Path({str(repository)!r}); plan_of_git('HEAD', Stack('phase2', 'phase2', root / 'Pulumi.phase2.yaml'), root)"
     )
-    process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL, start_new_session=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        # A shell's background job ignores interrupts, and so would its children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     try:
         deadline = time.monotonic() + 30
         while not list((repository.parent / "tmp").rglob("*.started")):

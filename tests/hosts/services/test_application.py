@@ -122,7 +122,7 @@ class _Server:
         for file in _service(containers=False, **wanted).files:
             text = file.content.replace(STATE, str(self.root / "state")).replace(CONFIGURATION, str(self.root))
             text = text.replace("/etc/systemd/system", str(self.root)).replace("/run/rungway", str(self.root / "rungway"))
-            text = text.replace("start_seconds=60", "start_seconds=1")
+            text = text.replace("start_seconds=60", "start_seconds=4")
             path = self.root / Path(file.path).name
             path.write_text(text)
 
