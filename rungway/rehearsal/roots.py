@@ -50,7 +50,7 @@ APPLICATION_PACKAGES = (
 )
 """What the reference application needs: Debian's versions of its requirements, because a rehearsal has no other registry."""
 
-KEPT_ROOTS = 6
+KEPT_ROOTS = 12
 """Older roots and pools than so many are removed."""
 
 
