@@ -29,11 +29,9 @@ def compare(before: str, *, after: str | None, ref: str | None, state_file: Path
 
 def _priced_state(state_file: Path, now: Plan) -> Plan:
     """The state as a plan, priced like the stack it is compared with. What is billed by use is expected to be used as the stack says."""
-    from infra.reading import read_settings
-    from infra.stack_file import engine_config, read_stack_file
     from rungway.cost import price, usage_of
+    from rungway.servers import settings_of_stack
     from rungway.state import plan_from_state
 
-    stack = find_stack(now.stack, project_root(Path.cwd()))
-    settings, _ = read_settings(engine_config(read_stack_file(stack.path))[0], source=stack.name, require_user_values=False)
+    settings = settings_of_stack(find_stack(now.stack, project_root(Path.cwd())))
     return price(plan_from_state(state_file), settings.budget.currency, usage_of(settings))

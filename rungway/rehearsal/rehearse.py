@@ -7,13 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-import pulumi
-
 from hosts.specification import HostSpecification
 from infra.host_specifications import host_specifications
-from infra.reading import read_settings
 from infra.settings import Settings
-from infra.stack_file import engine_config, read_stack_file
 from rungway.errors import RungwayError
 from rungway.rehearsal import baseline, failures
 from rungway.rehearsal.machine import check_machine, kernel_lacks
@@ -21,6 +17,7 @@ from rungway.rehearsal.network import OUTSIDE
 from rungway.rehearsal.phase import DOMAIN, NOT_HERE, RehearsedPhase, remove_leftovers
 from rungway.rehearsal.report import Check, skipped
 from rungway.rehearsal.visitors import FrontDoor
+from rungway.servers import settings_of_stack
 from rungway.stacks import Stack, find_stack, project_root
 
 CACHE = Path("/var/cache/rungway")
@@ -102,13 +99,7 @@ def _chosen(hosts: Iterable[HostSpecification], roles: frozenset[str]) -> list[H
 
 def settings_of(stack: Stack) -> Settings:
     """The stack's settings, with a rehearsal's own values for what only its user knows."""
-    try:
-        config, _ = engine_config(read_stack_file(stack.path))
-        own = {"rungway:domain": DOMAIN, "rungway:admin_cidrs": f'["{OUTSIDE}/32"]'}
-        settings, _ = read_settings({**config, **own}, source=stack.name, require_user_values=False)
-    except pulumi.RunError as error:
-        raise RungwayError(str(error)) from error
-    return settings
+    return settings_of_stack(stack, {"rungway:domain": DOMAIN, "rungway:admin_cidrs": f'["{OUTSIDE}/32"]'})
 
 
 def _name(stack: str) -> str:

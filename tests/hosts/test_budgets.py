@@ -6,7 +6,6 @@ import pytest
 
 from hosts.budgets import Budget, connection_budget, memory_budget
 from hosts.specification import (
-    AlertThresholds,
     ApplicationService,
     BackupService,
     HostSpecification,
@@ -17,6 +16,7 @@ from hosts.specification import (
     RedisService,
     Role,
 )
+from tests.support.monitored_hosts import THRESHOLDS
 
 BACKUP = BackupService(
     bucket="backups",
@@ -25,19 +25,6 @@ BACKUP = BackupService(
     retention_days=14,
     recovery_point_minutes=5,
     recovery_time_minutes=60,
-)
-THRESHOLDS = AlertThresholds(
-    cpu_warning_percent=70,
-    cpu_critical_percent=90,
-    memory_warning_percent=80,
-    memory_critical_percent=90,
-    response_p95_warning_ms=500,
-    response_p95_critical_ms=1000,
-    connections_warning_percent=70,
-    connections_critical_percent=90,
-    error_rate_warning_percent=1,
-    error_rate_critical_percent=5,
-    cache_hit_warning_percent=70,
 )
 MONITORING = MonitoringService(retention_days=30, thresholds=THRESHOLDS)
 

@@ -1,7 +1,6 @@
 """Whole phases, booted here with their real services: what people would notice of everything that can go wrong."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,9 +8,8 @@ from typing import Any
 
 import pytest
 
-from rungway.errors import RungwayError
-from rungway.rehearsal.machine import check_machine
-from rungway.rehearsal.rehearse import CACHE, WORK
+from rungway.rehearsal.rehearse import WORK
+from tests.support.machine import require_machine
 
 SERVERS = 7
 """The most that one of these rehearsals boots."""
@@ -20,12 +18,7 @@ LONGEST_SECONDS = 1500
 
 @pytest.fixture(scope="module", autouse=True)
 def _machine() -> None:
-    try:
-        check_machine(SERVERS, CACHE)
-    except RungwayError as error:
-        if os.environ.get("CI") == "true":
-            pytest.fail(str(error))
-        pytest.skip(str(error))
+    require_machine(SERVERS)
 
 
 @pytest.fixture(

@@ -12,9 +12,9 @@ from hosts.specification import (
     MonitoringService,
     Peer,
     PgbouncerService,
-    PostgresqlService,
     RedisService,
 )
+from tests.support import database_host
 
 THRESHOLDS = AlertThresholds(
     cpu_warning_percent=70,
@@ -46,16 +46,7 @@ APPLICATION = ApplicationService(
     database_pool_size=5,
     database_max_overflow=5,
 )
-POSTGRESQL = PostgresqlService(
-    version=17,
-    primary=True,
-    memory_mb=0,
-    max_connections=100,
-    reserved_connections=10,
-    synchronous_commit=False,
-    standbys=0,
-    clients=20,
-)
+POSTGRESQL = dataclasses.replace(database_host.POSTGRESQL, clients=20)
 PGBOUNCER = PgbouncerService(max_client_connections=500, pool_size=25)
 REDIS = RedisService(max_memory_mb=256, eviction_policy="allkeys-lru", primary=True, sentinel=False)
 

@@ -11,19 +11,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
 from pydantic import TypeAdapter
 
 from hosts.configuration import HostConfiguration, HostFile, Service, Task
 from hosts.converge import run
 from hosts.converge.request import Request, Result
 from infra.host_specifications import host_specifications
-from rungway.errors import RungwayError
-from rungway.rehearsal.machine import check_machine
 from rungway.rehearsal.phase import RehearsedPhase, remove_leftovers
 from rungway.rehearsal.rehearse import CACHE, WORK, settings_of
 from rungway.rehearsal.server import CGROUPS, RehearsedServer
 from rungway.stacks import find_stack, project_root
+from tests.support.machine import require_machine
 
 SERVER = "app-eu-1"
 ADDRESS = "198.51.100.10"
@@ -60,12 +58,7 @@ def _silently(_: str) -> None:
 @contextmanager
 def rehearsed_phase() -> Iterator[RehearsedPhase]:
     """One server, as its provider hands it over. Skips the test where none can be booted; where CI is true that is a failure."""
-    try:
-        check_machine(1, CACHE)
-    except RungwayError as error:
-        if os.environ.get("CI") == "true":
-            pytest.fail(str(error))
-        pytest.skip(str(error))
+    require_machine(1)
     settings = settings_of(find_stack("mvp", project_root(Path.cwd())))
     phase = RehearsedPhase(NAME, settings, host_specifications(settings), WORK / NAME, CACHE, _silently)
     # Nothing of the phase itself is needed, nor its packages.
