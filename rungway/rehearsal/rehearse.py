@@ -51,9 +51,12 @@ def rehearsed(stack_name: str, say: Say, *, roles: frozenset[str] = frozenset(),
     """
     stack = find_stack(stack_name, project_root(Path.cwd()))
     settings = settings_of(stack)
-    hosts = _chosen(host_specifications(settings), roles)
-    if not hosts:
-        raise RungwayError(f"{stack_name}: found no server to rehearse; allowed: roles that the stack has")
+    everyone = [host for host in host_specifications(settings) if not host.role.startswith("kubernetes")]
+    known = {host.role for host in everyone}
+    if not known or roles - known:
+        found = f"no server of the role {', '.join(sorted(roles - known))}" if roles - known else "no server to rehearse"
+        raise RungwayError(f"{stack_name}: found {found}; allowed: {', '.join(sorted(known)) or 'stacks with servers'}")
+    hosts = _chosen(everyone, roles)
     check_machine(len(hosts), CACHE)
     name = _name(stack.name)
     remove_leftovers(name, WORK / name)
@@ -90,8 +93,8 @@ def take_down(stack_name: str) -> None:
     remove_leftovers(name, WORK / name)
 
 
-def _chosen(hosts: Iterable[HostSpecification], roles: frozenset[str]) -> list[HostSpecification]:
-    everyone = [host for host in hosts if not host.role.startswith("kubernetes")]
+def _chosen(everyone: list[HostSpecification], roles: frozenset[str]) -> list[HostSpecification]:
+    """The servers of these roles (all without any), and those through which they are reached."""
     names = {host.name for host in everyone if not roles or host.role in roles}
     names |= {host.jump_host for host in everyone if host.name in names and host.jump_host}
     return [host for host in everyone if host.name in names]
