@@ -1,15 +1,16 @@
 """Prometheus: whom it asks, what it keeps, and that each alert fires when it should and only then (with promtool, on the real rules)."""
 
-import shutil
-import subprocess
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
 
+from hosts.configuration import HostFile
 from hosts.services.prometheus import monitor_of, prometheus, watched
 from hosts.specification import HostSpecification, Peer
+from tests.support.debian_root import Command, DebianRoot, Step
 from tests.support.monitored_hosts import (
     APP_PEER,
     APPLICATION,
@@ -28,8 +29,6 @@ from tests.support.monitored_hosts import (
 RULE_TESTS = sorted((Path(__file__).parents[1] / "prometheus_rules").glob("*.yml"))
 OTHER_APP = Peer("app-us-1", "app", "10.1.1.10", "us", services=("application",))
 OTHER_MONITORING = Peer("monitoring-us-1", "monitoring", "10.1.4.10", "us", services=("monitoring",))
-
-needs_promtool = pytest.mark.skipif(not shutil.which("promtool"), reason="needs promtool (Debian package prometheus)")
 
 
 def _yaml(text: str) -> Any:
@@ -177,29 +176,36 @@ def test_every_file_of_rules_has_a_healthy_case_in_which_nothing_fires() -> None
     assert quiet == {f"rules/{name}" for name in _rules(monitoring_host())}
 
 
-@needs_promtool
 @pytest.mark.parametrize("path", RULE_TESTS, ids=lambda path: path.stem)
-def test_alerts_fire_when_they_should_and_only_then(path: Path, tmp_path: Path) -> None:
-    (tmp_path / "rules").mkdir()
-    for name, text in _rules(monitoring_host()).items():
-        (tmp_path / "rules" / name).write_text(text)
-    shutil.copy(path, tmp_path / path.name)
+def test_alerts_fire_when_they_should_and_only_then(path: Path, debian_root: DebianRoot) -> None:
+    rules = [HostFile(path=f"/srv/tried/rules/{name}", content=text) for name, text in _rules(monitoring_host()).items()]
+    tried = HostFile(path=f"/srv/tried/{path.name}", content=path.read_text())
 
-    done = subprocess.run(["promtool", "test", "rules", path.name], cwd=tmp_path, capture_output=True, text=True, check=False)
+    (answer,) = debian_root.run(
+        [Step(files=(*rules, tried), commands=(Command("try", f"cd /srv/tried; promtool test rules {path.name}"),))]
+    )
 
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert answer.code == 0, answer.said
 
 
-@needs_promtool
-def test_prometheus_accepts_its_configuration(tmp_path: Path) -> None:
+def test_a_case_that_does_not_hold_is_noticed(debian_root: DebianRoot) -> None:
+    """By promtool: an alert that stays silent although it should fire."""
+    rules = [HostFile(path=f"/srv/tried/rules/{name}", content=text) for name, text in _rules(monitoring_host()).items()]
+    path = next(path for path in RULE_TESTS if path.stem == "servers")
+    silent = re.sub(r"values: .*", "values: _x60", path.read_text())
+    tried = HostFile(path="/srv/tried/silent.yml", content=silent)
+
+    (answer,) = debian_root.run([Step(files=(*rules, tried), commands=(Command("try", "cd /srv/tried; promtool test rules silent.yml"),))])
+
+    assert answer.code != 0
+    assert "FAILED" in answer.said
+
+
+def test_prometheus_accepts_its_configuration(debian_root: DebianRoot) -> None:
     service = service_of(prometheus, monitoring_host())
-    for file in service.files:
-        path = tmp_path / file.path[1:]
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(file.content.replace("/etc/prometheus/rules", f"{tmp_path}/etc/prometheus/rules"))
+    command = Command("check", "promtool check config /etc/prometheus/prometheus.yml")
 
-    command = ["promtool", "check", "config", str(tmp_path / "etc/prometheus/prometheus.yml")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    (answer,) = debian_root.run([Step(service.accounts, service.directories, service.files, (command,))])
 
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "5 rule files found" in done.stdout
+    assert answer.code == 0, answer.said
+    assert "5 rule files found" in answer.said
