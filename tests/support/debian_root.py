@@ -77,6 +77,11 @@ class DebianRoot:
         self._layers = layers
         self.directory = directory
 
+    def try_script(self, files: Iterable[HostFile], script: str) -> Answer:
+        """What a shell script says, with these files in place."""
+        (answer,) = self.run([Step(files=tuple(files), commands=(Command("try", script),))])
+        return answer
+
     def run(self, steps: Iterable[Step], *, addresses: Iterable[str] = ()) -> list[Answer]:
         """Take the steps on a server that has these private addresses; the answers of all commands."""
         self.directory.mkdir(exist_ok=True)

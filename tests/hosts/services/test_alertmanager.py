@@ -1,17 +1,13 @@
 """Alertmanager: who is told, without the address in a readable file, and what is not said twice."""
 
 import dataclasses
-import shutil
-import subprocess
-from pathlib import Path
 
-import pytest
-
+from hosts.configuration import HostFile
 from hosts.services.alertmanager import alertmanager
+from tests.support.debian_root import DebianRoot
 from tests.support.monitored_hosts import APP_PEER, MONITORING, content, host, monitoring_host, service_of
 
 CONFIGURATION = "/etc/prometheus/alertmanager.yml"
-needs_amtool = pytest.mark.skipif(not shutil.which("amtool"), reason="needs amtool (Debian package prometheus-alertmanager)")
 
 
 def test_only_a_monitoring_server_has_it() -> None:
@@ -43,14 +39,13 @@ def test_it_listens_on_loopback_and_for_no_cluster() -> None:
     assert "--storage.path=/srv/data/alertmanager " in arguments
 
 
-@needs_amtool
-def test_alertmanager_accepts_its_configuration_and_sends_everything_somewhere(tmp_path: Path) -> None:
-    path = tmp_path / "alertmanager.yml"
-    path.write_text(content(service_of(alertmanager, monitoring_host()), CONFIGURATION))
+def test_alertmanager_accepts_its_configuration_and_sends_everything_somewhere(debian_root: DebianRoot) -> None:
+    files = [HostFile(path=CONFIGURATION, content=content(service_of(alertmanager, monitoring_host()), CONFIGURATION))]
 
-    check = subprocess.run(["amtool", "check-config", str(path)], capture_output=True, text=True, check=False)
-    assert check.returncode == 0, check.stdout + check.stderr
+    check = debian_root.try_script(files, f"amtool check-config {CONFIGURATION}")
+    assert check.code == 0, check.said
 
     for severity in ("warning", "critical"):
-        command = ["amtool", "config", "routes", "test", f"--config.file={path}", f"severity={severity}", "alertname=CpuBusy"]
-        assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "webhook\n"
+        route = f"amtool config routes test --config.file={CONFIGURATION} severity={severity} alertname=CpuBusy 2>/dev/null"
+        answer = debian_root.try_script(files, route)
+        assert (answer.code, answer.said) == (0, "webhook")

@@ -1,23 +1,19 @@
 """Grafana's containers: pinned, confined, on the host's loopback; dashboards that ask for figures that exist."""
 
 import json
-import os
 import re
-import shutil
-import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import pytest
 from ruamel.yaml import YAML
 
+from hosts.configuration import HostFile
 from hosts.services.grafana import DASHBOARDS, IMAGES, grafana
 from hosts.services.prometheus import prometheus
+from tests.support.debian_root import DebianRoot
 from tests.support.monitored_hosts import APP_PEER, MONITORING, content, host, monitoring_host, service_of
 
 ROOT = "/etc/rungway/observability"
-COMPOSE_PLUGIN = Path("/usr/libexec/docker/cli-plugins/docker-compose")
 
 
 def _file(name: str, **changes: Any) -> str:
@@ -115,27 +111,22 @@ def test_dashboards_use_only_recorded_figures_that_the_rules_record() -> None:
     assert used <= recorded
 
 
-@pytest.mark.skipif(not shutil.which("promtool"), reason="needs promtool (Debian package prometheus)")
-def test_prometheus_can_read_every_expression(tmp_path: Path) -> None:
+def test_prometheus_can_read_every_expression(debian_root: DebianRoot) -> None:
     expressions = [expression for source, expression in _targets() if source == "prometheus"]
     rules = [{"record": f"panel_{number}", "expr": expression} for number, expression in enumerate(expressions)]
-    path = tmp_path / "panels.json"
-    path.write_text(json.dumps({"groups": [{"name": "panels", "rules": rules}]}))
+    panels = HostFile(path="/srv/panels.json", content=json.dumps({"groups": [{"name": "panels", "rules": rules}]}))
 
-    done = subprocess.run(["promtool", "check", "rules", str(path)], capture_output=True, text=True, check=False)
+    answer = debian_root.try_script([panels], "promtool check rules /srv/panels.json")
 
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert f"{len(expressions)} rules found" in done.stdout
+    assert answer.code == 0, answer.said
+    assert f"{len(expressions)} rules found" in answer.said
 
 
-@pytest.mark.skipif(not COMPOSE_PLUGIN.exists(), reason="needs docker-compose (Debian package)")
-def test_compose_accepts_its_file_and_asks_for_the_account(tmp_path: Path) -> None:
-    path = tmp_path / "compose.yaml"
-    path.write_text(_file("compose.yaml"))
-    command = [str(COMPOSE_PLUGIN), "--file", str(path), "config", "--quiet"]
+def test_compose_accepts_its_file_and_asks_for_the_account(debian_root: DebianRoot) -> None:
+    files = [HostFile(path="/srv/compose.yaml", content=_file("compose.yaml"))]
+    command = "docker-compose --file /srv/compose.yaml config --quiet"
 
-    good = subprocess.run(command, env=os.environ | {"OBSERVABILITY_USER": "990:990"}, capture_output=True, text=True, check=False)
-    assert good.returncode == 0, good.stderr
+    good = debian_root.try_script(files, f"OBSERVABILITY_USER=990:990 {command}")
+    assert good.code == 0, good.said
 
-    without = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert "OBSERVABILITY_USER is missing a value" in without.stderr
+    assert "OBSERVABILITY_USER is missing a value" in debian_root.try_script(files, command).said

@@ -195,7 +195,7 @@ def test_a_case_that_does_not_hold_is_noticed(debian_root: DebianRoot) -> None:
     silent = re.sub(r"values: .*", "values: _x60", path.read_text())
     tried = HostFile(path="/srv/tried/silent.yml", content=silent)
 
-    (answer,) = debian_root.run([Step(files=(*rules, tried), commands=(Command("try", "cd /srv/tried; promtool test rules silent.yml"),))])
+    answer = debian_root.try_script([*rules, tried], "cd /srv/tried; promtool test rules silent.yml")
 
     assert answer.code != 0
     assert "FAILED" in answer.said
