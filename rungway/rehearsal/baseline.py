@@ -27,7 +27,12 @@ def failed_units(phase: RehearsedPhase) -> Iterator[Check]:
     for name, server in phase.servers.items():
         _, said = server.run("systemctl list-units --failed --plain --no-legend | cut --delimiter=' ' --fields=1")
         units = said.split()
-        yield Check(f"failed units on {name}", not units, len(units), "units", ", ".join(units))
+        yield Check(f"failed units on {name}", not units, len(units), "units", "; ".join(_last_words(server, unit) for unit in units))
+
+
+def _last_words(server: RehearsedServer, unit: str) -> str:
+    _, said = server.run(f"journalctl --unit={unit} --no-pager --output=cat | tail -n 4")
+    return f"{unit}: {' '.join(said.split())}"
 
 
 def ssh(phase: RehearsedPhase) -> Iterator[Check]:

@@ -110,8 +110,14 @@ def run(given: argparse.Namespace, settings: dict[str, Any]) -> int:
 
 def heartbeat() -> None:
     """Writes a row with the digest of the one before it, so that a missing or a changed row shows. Rows live for a day."""
-    if is_primary():
+    if not is_primary():
+        return
+    try:
         psql(HEARTBEAT_TABLE + HEARTBEAT)
+    except subprocess.CalledProcessError:
+        # A failover ends the connection, or refuses the row; the heart of the next primary beats.
+        if is_primary():
+            raise
 
 
 def back_up(settings: dict[str, Any], kind: str) -> None:

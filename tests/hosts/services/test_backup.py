@@ -134,6 +134,21 @@ def test_a_backup_leaves_half_of_the_processors_to_the_database() -> None:
     assert "process-max=1\n" in _file(_service(cores=1), "/etc/pgbackrest.conf").partition("[global:restore]")[0]
 
 
+def test_a_heart_that_stops_for_a_failover_has_not_failed(program: ModuleType, tmp_path: Path) -> None:
+    cut = tmp_path / "cut"
+    asked = f'case "$asked" in *pg_is_in_recovery*) if [ -e {cut} ]; then {{then}}; else echo t; fi ;; *) touch {cut}; exit 2 ;; esac'
+    for then in ("exit 2", "echo f"):
+        cut.unlink(missing_ok=True)
+        _psql(tmp_path, asked.format(then=then))
+        assert program.main(["heartbeat"]) == 0
+        assert cut.exists()
+
+
+def test_a_heart_that_a_primary_can_not_beat_has_failed(program: ModuleType, tmp_path: Path) -> None:
+    _psql(tmp_path, 'case "$asked" in *pg_is_in_recovery*) echo t ;; *) echo "no room" >&2; exit 3 ;; esac')
+    assert program.main(["heartbeat"]) == 1
+
+
 def test_no_incremental_backups_means_no_timer_for_them() -> None:
     service = _service(backup=replace(BACKUP, incremental_every_hours=0))
 
