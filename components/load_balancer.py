@@ -7,7 +7,7 @@ import pulumi
 from components.arguments import Arguments
 
 _ALGORITHMS = ("least_connections", "round_robin")
-_CHECK_INTERVAL_SECONDS, _CHECK_TIMEOUT_SECONDS, _CHECK_RETRIES = 10, 5, 3
+CHECK_INTERVAL_SECONDS, CHECK_TIMEOUT_SECONDS, CHECK_RETRIES = 10, 5, 3
 """Three failures ten seconds apart take a server out: half a minute, the defaults' order of magnitude at both providers."""
 
 
@@ -115,9 +115,9 @@ class LoadBalancer(pulumi.ComponentResource):
         check: Any = {
             "protocol": "http",
             "port": http_port,
-            "interval": _CHECK_INTERVAL_SECONDS,
-            "timeout": _CHECK_TIMEOUT_SECONDS,
-            "retries": _CHECK_RETRIES,
+            "interval": CHECK_INTERVAL_SECONDS,
+            "timeout": CHECK_TIMEOUT_SECONDS,
+            "retries": CHECK_RETRIES,
             "http": {"path": args.get("health_check_path", "/health"), "status_codes": ["200"]},
         }
         if ends_tls:
@@ -205,10 +205,10 @@ class LoadBalancer(pulumi.ComponentResource):
                 "protocol": "http",
                 "port": http_port,
                 "path": args.get("health_check_path", "/health"),
-                "check_interval_seconds": _CHECK_INTERVAL_SECONDS,
-                "response_timeout_seconds": _CHECK_TIMEOUT_SECONDS,
-                "unhealthy_threshold": _CHECK_RETRIES,
-                "healthy_threshold": _CHECK_RETRIES,
+                "check_interval_seconds": CHECK_INTERVAL_SECONDS,
+                "response_timeout_seconds": CHECK_TIMEOUT_SECONDS,
+                "unhealthy_threshold": CHECK_RETRIES,
+                "healthy_threshold": CHECK_RETRIES,
             },
             opts=self._unique(),
         )

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter
 
+from hosts.addresses import address
 from hosts.configuration import HostConfiguration, Service, Task
 from hosts.converge.order import waves
 from hosts.converge.request import Connection, Request, Result
@@ -22,13 +23,14 @@ from hosts.render import host_configuration
 from hosts.secrets import needed_secrets
 from hosts.specification import HostSpecification
 from rungway.errors import RungwayError
+from rungway.rehearsal.load_balancer import LoadBalancer
 from rungway.rehearsal.network import OUTSIDE, Addresses, Network
 from rungway.rehearsal.outside import ACME_DIRECTORY, ACME_HOST, AUTHORITY_FILE, STORAGE_HOST, Outside, RehearsalAuthority
 from rungway.rehearsal.roots import OUTSIDE_PACKAGES, Overlay, Roots, remove_root, run
 from rungway.rehearsal.server import IMAGE_FILE, Operator, RehearsedServer, kill_all, remove_cgroup
 
 if TYPE_CHECKING:
-    from infra.settings import Settings
+    from infra.settings import Region, Settings
 
 DOMAIN = "example.test"
 """The stack's domain in a rehearsal (RFC 6761: never a real one)."""
@@ -65,6 +67,7 @@ class RehearsedPhase:
         self.secrets = _secrets(self.configurations.values())
         self.addresses = _addresses(self.hosts.values(), settings)
         self.servers: dict[str, RehearsedServer] = {}
+        self._load_balancers: list[LoadBalancer] = []
         self.outside: Outside | None = None
         self.operator: Operator | None = None
 
@@ -84,6 +87,8 @@ class RehearsedPhase:
         self.outside.start(self.public_names(), *authority.issue([STORAGE_HOST, ACME_HOST]))
         for bucket in sorted(self._buckets()):
             self.outside.make_bucket(bucket)
+        for region in self._balanced():
+            self._start_load_balancer(region, self.outside.root)
         for host in self.hosts.values():
             server = RehearsedServer(host, self.addresses[host.name], self.network, self.directory / "servers" / host.name, self.name)
             self.servers[host.name] = server
@@ -129,10 +134,11 @@ class RehearsedPhase:
         )
 
     def public_names(self) -> dict[str, str]:
-        """The public names of the phase, each with the address of the first server that serves it."""
+        """The public names of the phase, each with the address where it is served first: a load balancer's, or a server's."""
+        balancers = {region.name: _load_balancer_addresses(self.settings, region).public for region in self._balanced()}
         names: dict[str, str] = {}
         for host in self.hosts.values():
-            public = self.addresses[host.name].public
+            public = balancers.get(host.region, self.addresses[host.name].public)
             if host.application and public:
                 for hostname in host.application.hostnames:
                     names.setdefault(hostname, public)
@@ -142,6 +148,8 @@ class RehearsedPhase:
         """End everything and remove it, however far it came."""
         for server in self.servers.values():
             server.destroy()
+        for balancer in self._load_balancers:
+            balancer.stop()
         if self.outside is not None:
             self.outside.stop()
         remove_leftovers(self.name, self.directory)
@@ -185,6 +193,24 @@ class RehearsedPhase:
             (root / AUTHORITY_FILE).write_bytes(authority.certificate)
             run(["chroot", str(root), "update-ca-certificates"])
         return layer
+
+    def _balanced(self) -> "list[Region]":
+        """The regions whose rehearsed application servers are behind a load balancer."""
+        served = {host.region for host in self.hosts.values() if host.role == "app"}
+        return [region for region in self.settings.regions if region.load_balancer.enabled and region.name in served]
+
+    def _start_load_balancer(self, region: "Region", root: Path) -> None:
+        balancer = LoadBalancer(f"load-balancer-{region.name}", _load_balancer_addresses(self.settings, region), self.network, root)
+        self._load_balancers.append(balancer)
+        servers = {
+            name: self.addresses[name].private for name, host in self.hosts.items() if (host.role, host.region) == ("app", region.name)
+        }
+        balancer.start(
+            servers,
+            algorithm=region.load_balancer.algorithm,
+            health_check_path=region.app.health_check_path,
+            private_prefix=self._private_prefix(),
+        )
 
     def _buckets(self) -> set[str]:
         backups = {host.backup.bucket for host in self.hosts.values() if host.backup}
@@ -258,3 +284,9 @@ def _addresses(hosts: Iterable[HostSpecification], settings: "Settings") -> dict
         private = host.private_address or f"{network}.255.{number}"
         found[host.name] = Addresses(private, f"198.51.100.{number}" if host.public else None, f"2001:db8:100::{number}")
     return found
+
+
+def _load_balancer_addresses(settings: "Settings", region: "Region") -> Addresses:
+    """Where the load balancer of a region is: at the end of the internet's network, where no server is."""
+    number = 250 - settings.regions.index(region)
+    return Addresses(address(region.cidr, "load-balancer", 1), f"198.51.100.{number}", f"2001:db8:100::{number}")

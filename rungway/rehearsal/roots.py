@@ -36,8 +36,20 @@ BASE_PACKAGES = (
 )
 """What the providers' Debian images hold and Rungway counts on."""
 
-OUTSIDE_PACKAGES = ("curl", "dnsmasq-base", "gunicorn", "nmap", "pebble", "python3-moto", "python3-flask", "python3-flask-cors", "wrk")
-"""The world around the servers: an object store (moto), a certificate authority (pebble), a name server, a load generator, a scanner."""
+OUTSIDE_PACKAGES = (
+    "curl",
+    "dnsmasq-base",
+    "gunicorn",
+    "haproxy",
+    "nmap",
+    "pebble",
+    "python3-moto",
+    "python3-flask",
+    "python3-flask-cors",
+    "wrk",
+)
+"""The world around the servers: an object store (moto), a certificate authority (pebble), a name server, a load
+balancer, a load generator, a scanner."""
 
 APPLICATION_PACKAGES = (
     "python3-asyncpg",
