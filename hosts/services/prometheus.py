@@ -4,12 +4,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from hosts.configuration import Directory, HostFile, Service, address_of
+from hosts.services.base import AUTHORITY
 from hosts.services.exporters import NGINX_PORT, NODE_PORT, PGBOUNCER_PORT, POSTGRESQL_PORT, REDIS_PORT, REQUESTS_PORT
+from hosts.services.patroni import TTL_SECONDS
 from hosts.specification import HostSpecification, MonitoringService, Peer
 from hosts.templating import render_template
 
 PORT, BLACKBOX_PORT = 9090, 9115
 """On the loopback interface: Grafana is beside it, and administrators come through SSH."""
+
+PATRONI_PORT = 8008
+"""Patroni's own, which tells metrics beside who leads, over TLS with the server's certificate (its documentation, "REST API")."""
 
 _RULES = "/etc/prometheus/rules"
 _LABELS = {name: f"{{{{ $labels.{name} }}}}" for name in ("server", "region", "url", "path", "mountpoint", "job")} | {
@@ -22,19 +27,32 @@ _LABELS = {name: f"{{{{ $labels.{name} }}}}" for name in ("server", "region", "u
 
 @dataclass(frozen=True)
 class _Job:
-    """An exporter, and the services of a server that have it; an empty `service` means every server."""
+    """An exporter, and the services of a server that have it; an empty `service` means every server, and `votes` those with etcd.
+
+    `authority` is the file of the authority that certifies an exporter that speaks TLS.
+    """
 
     name: str
     port: int
     service: str = ""
     role: str = ""
+    votes: bool = False
+    authority: str = ""
+
+    def is_on(self, server: Peer) -> bool:
+        """Whether the server has it."""
+        runs = not self.service or self.service in server.services
+        return runs and self.role in ("", server.role) and (server.etcd or not self.votes)
 
 
+_PATRONI = _Job("patroni", PATRONI_PORT, "postgresql", votes=True, authority=AUTHORITY)
 _JOBS = (
     _Job("node", NODE_PORT),
     _Job("nginx", NGINX_PORT, "application", "app"),
     _Job("requests", REQUESTS_PORT, "application", "app"),
     _Job("postgresql", POSTGRESQL_PORT, "postgresql"),
+    # Where there are enough database servers for a vote, Patroni runs PostgreSQL.
+    _PATRONI,
     _Job("pgbouncer", PGBOUNCER_PORT, "pgbouncer"),
     _Job("redis", REDIS_PORT, "redis"),
 )
@@ -117,23 +135,25 @@ def _configuration(host: HostSpecification, monitoring: MonitoringService, serve
         targets = [
             {"address": f"{address_of(server)}:{job.port}", "server": server.name, "role": server.role, "region": server.region}
             for server in servers
-            if (not job.service or job.service in server.services) and job.role in ("", server.role)
+            if job.is_on(server)
         ]
         if targets:
-            jobs.append({"name": job.name, "targets": targets})
+            jobs.append({"name": job.name, "authority": job.authority, "targets": targets})
     return render_template("prometheus/prometheus.yml", jobs=jobs, host=host, probe_urls=monitoring.probe_urls)
 
 
-RULE_FILES = ("servers.yml", "requests.yml", "postgresql.yml", "redis.yml", "backups.yml")
+RULE_FILES = ("servers.yml", "requests.yml", "postgresql.yml", "patroni.yml", "redis.yml", "backups.yml")
 
 
 def _rules(monitoring: MonitoringService, servers: Iterable[Peer]) -> dict[str, str]:
     """The rules of what is watched. Whoever watches the primary region also says when it has no primary."""
     services = {service for server in servers for service in server.services}
     sees_primary = any(server.region == monitoring.primary_region for server in servers)
-    values = {"limits": monitoring.thresholds, "primary": monitoring.primary_region if sees_primary else "", **_LABELS}
+    primary = monitoring.primary_region if sees_primary else ""
+    values = {"limits": monitoring.thresholds, "primary": primary, "ttl_seconds": TTL_SECONDS, **_LABELS}
     wanted = ["servers.yml", "requests.yml"]
     wanted += [f"{store}.yml" for store in ("postgresql", "redis") if store in services]
+    wanted += ["patroni.yml"] * any(_PATRONI.is_on(server) for server in servers)
     rules = {name: render_template(f"prometheus/{name}", **values) for name in wanted}
     if monitoring.backup_every_hours and sees_primary:
         rules["backups.yml"] = render_template("prometheus/backups.yml", every_hours=monitoring.backup_every_hours, **values)

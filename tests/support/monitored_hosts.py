@@ -51,7 +51,7 @@ PGBOUNCER = PgbouncerService(max_client_connections=500, pool_size=25)
 REDIS = RedisService(max_memory_mb=256, eviction_policy="allkeys-lru", primary=True, sentinel=False)
 
 APP_PEER = Peer("app-eu-1", "app", "10.0.1.10", "eu", services=("application",))
-DATABASE_PEER = Peer("database-eu-1", "database", "10.0.2.10", "eu", services=("postgresql", "pgbouncer"))
+DATABASE_PEER = Peer("database-eu-1", "database", "10.0.2.10", "eu", etcd=True, services=("postgresql", "pgbouncer"))
 REDIS_PEER = Peer("redis-eu-1", "redis", "10.0.3.10", "eu", services=("redis",))
 MONITORING_PEER = Peer("monitoring-eu-1", "monitoring", "10.0.4.10", "eu", services=("monitoring",))
 
@@ -77,7 +77,7 @@ def host(peer: Peer = MONITORING_PEER, **changes: Any) -> HostSpecification:
 
 
 def monitoring_host(**changes: Any) -> HostSpecification:
-    """The monitoring server of a stack with one application server, one database and one Redis."""
+    """The monitoring server of a stack with one application server, one Redis and one of the database servers that Patroni runs."""
     return host(**{"monitoring": MONITORING, "peers": (APP_PEER, DATABASE_PEER, REDIS_PEER), **changes})
 
 

@@ -59,6 +59,7 @@ def test_every_server_is_asked_for_what_runs_on_it() -> None:
         "nginx": ["10.0.1.10:9113"],
         "requests": ["10.0.1.10:3903"],
         "postgresql": ["10.0.2.10:9187"],
+        "patroni": ["10.0.2.10:8008"],
         "pgbouncer": ["10.0.2.10:9127"],
         "redis": ["10.0.3.10:9121"],
         "prometheus": ["127.0.0.1:9090"],
@@ -73,7 +74,20 @@ def test_stores_beside_the_application_are_asked_there() -> None:
     jobs = _jobs(monitoring_host(peers=(everything,)))
 
     assert (jobs["postgresql"], jobs["redis"]) == (["${address:app-eu-1}:9187"], ["${address:app-eu-1}:9121"])
-    assert "pgbouncer" not in jobs
+    assert not {"pgbouncer", "patroni"} & set(jobs)
+
+
+def test_patroni_is_asked_over_tls_where_database_servers_vote_and_not_on_their_witness() -> None:
+    witness = monitoring_host(etcd=True, postgresql=None)
+    alone = Peer("database-eu-1", "database", "10.0.2.10", "eu", services=("postgresql",))
+
+    configuration = _yaml(content(service_of(prometheus, witness), "/etc/prometheus/prometheus.yml"))
+    (job,) = (job for job in configuration["scrape_configs"] if job["job_name"] == "patroni")
+
+    assert (job["scheme"], job["tls_config"]) == ("https", {"ca_file": "/etc/rungway/tls/authority.crt"})
+    assert [group["targets"] for group in job["static_configs"]] == [["10.0.2.10:8008"]]
+    assert [other["job_name"] for other in configuration["scrape_configs"] if "scheme" in other] == ["patroni"]
+    assert "patroni.yml" not in _rules(monitoring_host(peers=(alone,)))
 
 
 def test_a_single_server_watches_itself_and_all_that_is_on_it() -> None:
@@ -131,7 +145,7 @@ def test_there_are_rules_for_what_is_watched_and_none_for_what_is_not() -> None:
     service = service_of(prometheus, monitoring_host(peers=(APP_PEER, REDIS_PEER)))
 
     assert set(_rules(monitoring_host(peers=(APP_PEER, REDIS_PEER)))) == {"servers.yml", "requests.yml", "redis.yml", "backups.yml"}
-    assert service.absent == ("/etc/prometheus/rules/postgresql.yml",)
+    assert service.absent == ("/etc/prometheus/rules/postgresql.yml", "/etc/prometheus/rules/patroni.yml")
 
 
 def test_only_who_watches_the_primary_region_misses_its_primary() -> None:
@@ -208,4 +222,4 @@ def test_prometheus_accepts_its_configuration(debian_root: DebianRoot) -> None:
     (answer,) = debian_root.run([Step(service.accounts, service.directories, service.files, (command,))])
 
     assert answer.code == 0, answer.said
-    assert "5 rule files found" in answer.said
+    assert "6 rule files found" in answer.said
