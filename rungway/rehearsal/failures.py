@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 
+from hosts.services.nginx import PRIVATE_PORT
 from rungway.errors import RungwayError
 from rungway.rehearsal.phase import RehearsedPhase
 from rungway.rehearsal.report import Check, skipped
@@ -139,6 +140,25 @@ def application_reboot(phase: RehearsedPhase, door: FrontDoor) -> Iterator[Check
         _wait(lambda: server.boots > boots, f"{server.host.name} does not restart")
         door.wait_until_served(BACK_SECONDS)
     yield from _cost(phase, f"reboot of {server.host.name}", writing)
+
+
+def application_power_cut(phase: RehearsedPhase, door: FrontDoor) -> Iterator[Check]:
+    """A server of the application loses its power: the others serve alone until it is back, or people wait for it."""
+    server = next(server for server in phase.servers.values() if server.host.role == "app")
+    if server is database_primary(phase):
+        yield skipped("power cut of an application server", "the database is on it: its power cut is another check")
+        return
+    alone = sum((host.role, host.region) == ("app", server.host.region) for host in phase.hosts.values()) == 1
+    with Writing(phase, door) as writing:
+        server.power_cut()
+        if alone:
+            server.power_on()
+        door.wait_until_served(BACK_SECONDS)
+    yield from _cost(phase, f"power cut of {server.host.name}", writing)
+    if not alone:
+        server.power_on()
+        health = f"http://{phase.addresses[server.host.name].private}:{PRIVATE_PORT}/health"
+        _wait(lambda: server.run(f"curl --fail --silent {health}")[0] == 0, f"{server.host.name} does not serve again")
 
 
 def full_disk(phase: RehearsedPhase, door: FrontDoor) -> Iterator[Check]:

@@ -1,4 +1,4 @@
-"""What stands for a provider's load balancer: HAProxy outside the servers, with the checks and the PROXY lines that the provider is asked for."""
+"""What stands for a provider's load balancer: HAProxy outside the servers, with the checks and PROXY lines that the component asks for."""
 
 import os
 import signal

@@ -35,6 +35,7 @@ FAILURES = (
     failures.full_disk,
     failures.database_power_cut,
     failures.redis_power_cut,
+    failures.application_power_cut,
     failures.application_reboot,
     failures.clock_jump,
 )
