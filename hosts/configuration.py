@@ -5,8 +5,12 @@ placeholders for what is not known, or not to be shown, when it is rendered:
 
 - `${secret:NAME}`: a generated password or token;
 - `${address:SERVER}`: the private address of a server whose provider assigns it;
+- `${public:SERVER}`: the public IPv6 address of a server;
+- `${wireguard:key}`, `${wireguard-public:SERVER}` and `${wireguard-shared:SERVER}`: this server's private key of the links between regions,
+  another server's public key, and the key that only these two share, each in base64;
 - `${tls:authority}`, `${tls:certificate}` and `${tls:key}`: the stack's own certificate authority, this server's certificate, and its
-  private key, each in PEM.
+  private key, each in PEM;
+- `${tls:origin-certificate}` and `${tls:origin-key}`: the certificate of the public names that Cloudflare signed, and its key, in PEM.
 """
 
 import re
@@ -15,7 +19,7 @@ from typing import Literal
 
 from hosts.specification import HostSpecification, Peer
 
-PLACEHOLDER = re.compile(r"\$\{(secret|address|tls):([a-z0-9-]+)\}")
+PLACEHOLDER = re.compile(r"\$\{(secret|address|public|tls|wireguard|wireguard-public|wireguard-shared):([a-z0-9-]+)\}")
 """What is filled in on the way to the server."""
 
 
@@ -62,7 +66,9 @@ class HostFile:
     @property
     def is_secret(self) -> bool:
         """Whether the content will hold a password or a private key."""
-        return any(kind == "secret" or name == "key" for kind, name in PLACEHOLDER.findall(self.content))
+        return any(
+            kind in ("secret", "wireguard-shared") or name in ("key", "origin-key") for kind, name in PLACEHOLDER.findall(self.content)
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

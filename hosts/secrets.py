@@ -8,7 +8,7 @@ convergence finds nothing to change. Another secret is another authority.
 import dataclasses
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -23,6 +23,9 @@ from hosts.configuration import PLACEHOLDER, HostConfiguration
 AUTHORITY_SECRET = "certificate-authority"  # noqa: S105 (a name)
 """The secret that the authority and all server keys are derived from."""
 
+ORIGIN_CERTIFICATE = "origin-certificate"
+"""What is given like a secret, though it is none: Cloudflare's answer to `origin_certificate_request`, in PEM."""
+
 _VALID_FROM = datetime(2026, 1, 1, tzinfo=UTC)
 _VALID_UNTIL = datetime(2046, 1, 1, tzinfo=UTC)
 """Fixed, so that the same secret gives the same certificate. Only the stack trusts its authority, which ends with its secret."""
@@ -36,9 +39,12 @@ class MissingValueError(ValueError):
 
 def needed_secrets(configuration: HostConfiguration) -> frozenset[str]:
     """The names of the secrets that must be given to `fill_in`."""
-    found = {name for kind, name in _placeholders(configuration) if kind == "secret"}
-    if any(kind == "tls" for kind, _ in _placeholders(configuration)):
+    placeholders = _placeholders(configuration)
+    found = {name for kind, name in placeholders if kind == "secret"}
+    if any(kind == "tls" for kind, _ in placeholders):
         found.add(AUTHORITY_SECRET)
+    if ("tls", "origin-certificate") in placeholders:
+        found.add(ORIGIN_CERTIFICATE)
     return frozenset(found)
 
 
@@ -56,6 +62,9 @@ def fill_in(configuration: HostConfiguration, *, secrets: Mapping[str, str], add
         address = configuration.private_address or addresses.get(configuration.name)
         texts = server_certificate(secrets[AUTHORITY_SECRET], configuration.name, address)
         values |= {("tls", name): text for name, text in texts.items()}
+        values["tls", "origin-key"] = _private(_origin_key(secrets[AUTHORITY_SECRET]))
+    if ORIGIN_CERTIFICATE in secrets:
+        values["tls", "origin-certificate"] = secrets[ORIGIN_CERTIFICATE].strip() + "\n"
     missing = sorted({f"{kind} {name}" for kind, name in _placeholders(configuration)} - {f"{kind} {name}" for kind, name in values})
     if missing:
         raise MissingValueError(f"{configuration.name}: not given: {', '.join(missing)}")
@@ -84,8 +93,26 @@ def server_certificate(authority_secret: str, server: str, address: str | None) 
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key()), critical=False)
         .sign(authority_key, hashes.SHA256(), ecdsa_deterministic=True)
     )
-    private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    return {"authority": _pem(authority), "certificate": _pem(certificate), "key": private.decode()}
+    return {"authority": _pem(authority), "certificate": _pem(certificate), "key": _private(key)}
+
+
+def origin_certificate_request(authority_secret: str, hostnames: Sequence[str]) -> str:
+    """A certificate signing request (PKCS #10, PEM) for public names, which all application servers answer with the same key.
+
+    The same every time: a request that differed would be answered with another certificate in each run.
+    """
+    names = x509.SubjectAlternativeName([x509.DNSName(name) for name in hostnames])
+    builder = x509.CertificateSigningRequestBuilder().subject_name(_name(hostnames[0])).add_extension(names, critical=False)
+    signed = builder.sign(_origin_key(authority_secret), hashes.SHA256(), ecdsa_deterministic=True)
+    return signed.public_bytes(serialization.Encoding.PEM).decode()
+
+
+def _origin_key(authority_secret: str) -> ec.EllipticCurvePrivateKey:
+    return _derived_key(authority_secret, "origin")
+
+
+def _private(key: ec.EllipticCurvePrivateKey) -> str:
+    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()).decode()
 
 
 def _derived_key(secret: str, purpose: str) -> ec.EllipticCurvePrivateKey:

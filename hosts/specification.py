@@ -38,8 +38,8 @@ class ApplicationService:
     `migration_command` runs once in it before a new version serves. `database_nodes` and `redis_nodes` name the servers that hold the
     stores, the primary first (`hosts.endpoints`); `database_port` is PgBouncer's or PostgreSQL's on them. `redis_sentinel` says that
     the Redis primary can change. With `proxy_protocol` every connection to ports 80 and 443 starts with a PROXY line of a load balancer.
-    `uploads_bucket` is the full name of the bucket that users' files go to, empty without one. `acme_directory` is the address of the
-    authority that certifies the hostnames.
+    `uploads_bucket` is the full name of the bucket that users' files go to, empty without one. With `origin_certificate` the hostnames
+    have one certificate by Cloudflare, which only Cloudflare trusts; else the ACME authority at `acme_directory` certifies each server.
     """
 
     workers: int
@@ -58,6 +58,7 @@ class ApplicationService:
     redis_sentinel: bool = False
     proxy_protocol: bool = False
     uploads_bucket: str = ""
+    origin_certificate: bool = False
     acme_directory: str = "https://acme-v02.api.letsencrypt.org/directory"
 
 

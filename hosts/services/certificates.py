@@ -1,8 +1,10 @@
-"""The certificate that visitors see, from an ACME authority, over HTTP.
+"""The certificate of the public names, /etc/rungway/tls/site.crt and site.key.
 
-nginx must run before the authority can ask it, so /etc/rungway/tls/site.crt and site.key first point to the stack's own certificate,
-and to the authority's from the moment on when there is one. DNS may not lead here yet when a server is new; so no convergence waits for the
-certificate, and a timer tries until it comes. Servers without a public name keep the stack's own.
+Behind Cloudflare it is Cloudflare's own, which is there before the server is: nginx has it among its files (`hosts.services.nginx`), and
+nothing is left to do here. Else it comes from an ACME authority, over HTTP. nginx must run before such an authority can ask it, so both
+files first point to the stack's own certificate, and to the authority's from the moment on when there is one. DNS may not lead here yet
+when a server is new; so no convergence waits for the certificate, and a timer tries until it comes. Servers without a public name keep
+the stack's own.
 """
 
 import re
@@ -21,12 +23,16 @@ ATTEMPT_MINUTES = 15
 
 SCRIPT = "/usr/local/sbin/rungway-certificate"
 
+_TIMER = "rungway-certificate.timer"
+_UNITS = ("rungway-certificate.service", _TIMER)
+_UNIT_DIRECTORY = "/etc/systemd/system"
+
 _HOST_NAME = re.compile(r"[a-z0-9.-]+")
 _DIRECTORY = re.compile(r"https://[A-Za-z0-9._~:/-]+")
 
 
 def certificates(host: HostSpecification) -> Service | None:
-    """The certificate of nginx on a server of the role app; None elsewhere. nginx converges after it.
+    """The certificate by ACME of nginx on a server of the role app, or its end; None elsewhere. nginx converges after it.
 
     Raises:
         ValueError: a host name or the authority's address has characters that none has.
@@ -37,6 +43,8 @@ def certificates(host: HostSpecification) -> Service | None:
     for name in application.hostnames:
         if not _HOST_NAME.fullmatch(name):
             raise ValueError(f"{host.name}: hostnames: found {name!r}; allowed: lower-case letters, digits, dots and hyphens")
+    if application.origin_certificate:
+        return _no_attempts()
     if not _DIRECTORY.fullmatch(application.acme_directory):
         raise ValueError(f"{host.name}: acme_directory: found {application.acme_directory!r}; allowed: an https:// address")
     values = {
@@ -46,14 +54,14 @@ def certificates(host: HostSpecification) -> Service | None:
         "acme_directory": application.acme_directory,
         "minutes": ATTEMPT_MINUTES,
     }
-    names = ("rungway-certificate.service", "rungway-certificate.timer") if application.hostnames else ()
+    names = _UNITS if application.hostnames else ()
     return Service(
         name="certificates",
         packages=("certbot",) if application.hostnames else (),
         directories=(Directory(path=WEBROOT), *([Directory(path="/etc/letsencrypt")] if application.hostnames else [])),
         files=(
             HostFile(path=SCRIPT, content=render_template("certificates/certificate.sh", **values), mode=0o755),
-            *(HostFile(path=f"/etc/systemd/system/{name}", content=render_template(f"certificates/{name}", **values)) for name in names),
+            *(HostFile(path=f"{_UNIT_DIRECTORY}/{name}", content=render_template(f"certificates/{name}", **values)) for name in names),
         ),
         checks=(f"bash -n {SCRIPT}",),
         before=(
@@ -66,4 +74,20 @@ def certificates(host: HostSpecification) -> Service | None:
         units=names[1:],
         # Debian's own timer would renew a second time, without telling nginx.
         masked=("certbot.timer",) if application.hostnames else (),
+    )
+
+
+def _no_attempts() -> Service:
+    """Nothing asks an ACME authority, also where something once did: its certificate would take the place of nginx' own."""
+    return Service(
+        name="certificates",
+        before=(
+            Task(
+                name="no more attempts at a certificate by ACME",
+                unless=f"! systemctl --quiet is-active {_TIMER}",
+                # Its file is gone by then, and "disable" refuses a unit without one.
+                script=f"systemctl stop {_TIMER}",
+            ),
+        ),
+        absent=(SCRIPT, *(f"{_UNIT_DIRECTORY}/{name}" for name in (*_UNITS, f"timers.target.wants/{_TIMER}"))),
     )

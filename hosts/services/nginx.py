@@ -54,10 +54,11 @@ def nginx(host: HostSpecification) -> Service | None:
     return Service(
         name="nginx",
         packages=("nginx", "libnginx-mod-http-brotli-filter", "libnginx-mod-http-brotli-static", "curl"),
-        directories=(Directory(path=WEBROOT),),
+        directories=(Directory(path=WEBROOT),) if _by_acme(application) else (),
         files=(
             HostFile(path="/etc/nginx/nginx.conf", content=_main(host, application)),
             HostFile(path="/etc/nginx/rungway/site.conf", content=_site(host, application)),
+            *_origin_certificate(application),
             HostFile(
                 path="/etc/systemd/system/nginx.service.d/rungway.conf",
                 content=render_template("nginx/rungway.conf", drain_seconds=DRAIN_SECONDS),
@@ -67,6 +68,16 @@ def nginx(host: HostSpecification) -> Service | None:
         units=("nginx.service",),
         on_change="reload",
         probe=f"curl -fsS -o /dev/null http://{STATUS_ADDRESS}/stub_status",
+    )
+
+
+def _origin_certificate(application: ApplicationService) -> tuple[HostFile, ...]:
+    """Here, so that another certificate is tried with its key before it replaces the old one, and nginx reads it at once."""
+    if not application.origin_certificate:
+        return ()
+    return (
+        HostFile(path=f"{TLS_DIRECTORY}/site.crt", content="${tls:origin-certificate}"),
+        HostFile(path=f"{TLS_DIRECTORY}/site.key", content="${tls:origin-key}", mode=0o600),
     )
 
 
@@ -101,6 +112,7 @@ def _site(host: HostSpecification, application: ApplicationService) -> str:
         # A load balancer passes TCP alone.
         quic=not application.proxy_protocol,
         serving_files=[(colour, SERVING_FILES[colour]) for colour, _ in colours(application)],
+        by_acme=_by_acme(application),
         webroot=WEBROOT,
         acme_peers=_acme_peers(host, application),
         address=address_of(host),
@@ -113,8 +125,13 @@ def _site(host: HostSpecification, application: ApplicationService) -> str:
     )
 
 
+def _by_acme(application: ApplicationService) -> bool:
+    """Whether an ACME authority asks for challenges."""
+    return bool(application.hostnames) and not application.origin_certificate
+
+
 def _acme_peers(host: HostSpecification, application: ApplicationService) -> tuple[str, ...]:
-    """The other application servers of the region, where a challenge may be; none without a public name."""
-    if not application.hostnames:
+    """The other application servers of the region, where a challenge may be; none where none is asked for."""
+    if not _by_acme(application):
         return ()
     return tuple(address_of(peer) for peer in host.peers if peer.role == "app" and peer.region == host.region)

@@ -5,11 +5,20 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 
 from hosts.configuration import Directory, HostConfiguration, HostFile, Service, Task, secret
-from hosts.secrets import AUTHORITY_SECRET, MissingValueError, fill_in, needed_secrets, server_certificate
+from hosts.secrets import (
+    AUTHORITY_SECRET,
+    ORIGIN_CERTIFICATE,
+    MissingValueError,
+    fill_in,
+    needed_secrets,
+    origin_certificate_request,
+    server_certificate,
+)
 
 ANYWHERE = HostConfiguration(
     name="database-eu-1",
@@ -63,6 +72,8 @@ def test_a_file_with_a_secret_or_the_key_is_secret_and_one_with_a_certificate_is
     texts = {
         secret("a"): True,
         "${tls:key}": True,
+        "${tls:origin-key}": True,
+        "${tls:origin-certificate}": False,
         "${tls:certificate}": False,
         "${tls:authority}": False,
         "${address:a}": False,
@@ -111,3 +122,53 @@ def test_keys_are_on_the_curve_that_libpq_can_bind_a_password_to() -> None:
     assert isinstance(certificate.public_key(), ec.EllipticCurvePublicKey)
     assert certificate.signature_hash_algorithm is not None
     assert certificate.signature_hash_algorithm.name == "sha256"
+
+
+def test_the_request_for_the_public_names_is_the_same_every_time_and_signed_by_a_key_of_its_own() -> None:
+    written = origin_certificate_request("one", ["api.example.com", "www.example.com"])
+    request = x509.load_pem_x509_csr(written.encode())
+    names = request.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+
+    assert written == origin_certificate_request("one", ["api.example.com", "www.example.com"])
+    assert written != origin_certificate_request("two", ["api.example.com", "www.example.com"])
+    assert names.get_values_for_type(x509.DNSName) == ["api.example.com", "www.example.com"]
+    assert request.is_signature_valid
+    keys = {_public(server_certificate("one", "a", None)["key"]), _public(_with_origin_certificate("one")["/key"])}
+    assert len(keys) == 2
+    assert _pem_of(request) in keys
+
+
+def test_the_certificate_that_cloudflare_signed_is_given_and_not_made() -> None:
+    assert needed_secrets(_WITH_ORIGIN) == {AUTHORITY_SECRET, ORIGIN_CERTIFICATE}
+    assert _with_origin_certificate("one")["/certificate"] == "PEM\n"
+    with pytest.raises(MissingValueError, match=r"tls origin-certificate$"):
+        fill_in(_WITH_ORIGIN, secrets={AUTHORITY_SECRET: "one"}, addresses={})
+
+
+_WITH_ORIGIN = HostConfiguration(
+    name="a",
+    private_address=None,
+    services=(
+        Service(
+            name="one",
+            files=(
+                HostFile(path="/certificate", content="${tls:origin-certificate}"),
+                HostFile(path="/key", content="${tls:origin-key}"),
+            ),
+        ),
+    ),
+)
+
+
+def _with_origin_certificate(authority_secret: str) -> dict[str, str]:
+    given = {AUTHORITY_SECRET: authority_secret, ORIGIN_CERTIFICATE: "PEM"}
+    return {file.path: file.content for file in fill_in(_WITH_ORIGIN, secrets=given, addresses={}).files}
+
+
+def _public(private: str) -> bytes:
+    key = serialization.load_pem_private_key(private.encode(), None)
+    return key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
+def _pem_of(request: x509.CertificateSigningRequest) -> bytes:
+    return request.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)

@@ -86,6 +86,24 @@ def test_challenges_are_also_looked_for_on_the_other_servers_of_the_region_but_n
     assert "@acme_peers" not in _text(application_host(), "site.conf")
 
 
+def test_cloudflares_certificate_is_tried_with_its_key_before_it_replaces_another_and_no_challenge_is_answered() -> None:
+    host = application_host(peers=PEERS, origin_certificate=True)
+    service = nginx(host)
+    assert isinstance(service, Service)
+    files = {file.path: file for file in service.files}
+
+    assert files["/etc/rungway/tls/site.crt"].content == "${tls:origin-certificate}"
+    assert (files["/etc/rungway/tls/site.key"].content, files["/etc/rungway/tls/site.key"].mode) == ("${tls:origin-key}", 0o600)
+    assert files["/etc/rungway/tls/site.key"].is_secret
+    assert "ssl_certificate /etc/rungway/tls/site.crt;" in files["/etc/nginx/nginx.conf"].content
+    assert service.checks == ("nginx -t -q",)
+    assert "acme" not in "".join(file.content for file in service.files)
+    assert service.directories == ()
+    by_acme = nginx(application_host(peers=PEERS))
+    assert isinstance(by_acme, Service)
+    assert not [file.path for file in by_acme.files if file.path.startswith("/etc/rungway/tls/")]
+
+
 def test_idle_connections_are_at_most_half_of_what_the_workers_take() -> None:
     host = application_host(workers=2, worker_concurrency=100)
 
