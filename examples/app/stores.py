@@ -34,16 +34,24 @@ engine = create_async_engine(
     pool_pre_ping=os.environ.get("DATABASE_POOL_PRE_PING", "true") == "true",
 )
 
-redis = Redis.from_url(
-    os.environ["REDIS_URL"],
-    decode_responses=True,
-    socket_connect_timeout=2,
-    socket_timeout=2,
-    socket_keepalive=True,
-    health_check_interval=15,
-    retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), 3),
-    retry_on_error=[RedisConnectionError, RedisTimeoutError, ReadOnlyError],
-)
+
+def _redis() -> Redis | None:
+    """The cache, None in a phase that has no Redis."""
+    if "REDIS_URL" not in os.environ:
+        return None
+    return Redis.from_url(
+        os.environ["REDIS_URL"],
+        decode_responses=True,
+        socket_connect_timeout=2,
+        socket_timeout=2,
+        socket_keepalive=True,
+        health_check_interval=15,
+        retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), 3),
+        retry_on_error=[RedisConnectionError, RedisTimeoutError, ReadOnlyError],
+    )
+
+
+redis = _redis()
 
 
 @asynccontextmanager
