@@ -7,6 +7,7 @@ from hosts.configuration import Directory, HostFile, Service, address_of
 from hosts.services.base import AUTHORITY
 from hosts.services.exporters import NGINX_PORT, NODE_PORT, PGBOUNCER_PORT, POSTGRESQL_PORT, REDIS_PORT, REQUESTS_PORT
 from hosts.services.patroni import TTL_SECONDS
+from hosts.services.redis import SAVE_EVERY_SECONDS
 from hosts.specification import HostSpecification, MonitoringService, Peer
 from hosts.templating import render_template
 
@@ -150,11 +151,17 @@ def _rules(monitoring: MonitoringService, servers: Iterable[Peer]) -> dict[str, 
     services = {service for server in servers for service in server.services}
     sees_primary = any(server.region == monitoring.primary_region for server in servers)
     primary = monitoring.primary_region if sees_primary else ""
-    values = {"limits": monitoring.thresholds, "primary": primary, "ttl_seconds": TTL_SECONDS, **_LABELS}
+    values = {
+        "limits": monitoring.thresholds,
+        "primary": primary,
+        "ttl_seconds": TTL_SECONDS,
+        "save_every_seconds": SAVE_EVERY_SECONDS,
+        "redis": "redis" in services,
+        "every_hours": monitoring.backup_every_hours,
+        **_LABELS,
+    }
     wanted = ["servers.yml", "requests.yml"]
     wanted += [f"{store}.yml" for store in ("postgresql", "redis") if store in services]
     wanted += ["patroni.yml"] * any(_PATRONI.is_on(server) for server in servers)
-    rules = {name: render_template(f"prometheus/{name}", **values) for name in wanted}
-    if monitoring.backup_every_hours and sees_primary:
-        rules["backups.yml"] = render_template("prometheus/backups.yml", every_hours=monitoring.backup_every_hours, **values)
-    return rules
+    wanted += ["backups.yml"] * bool(monitoring.backup_every_hours and sees_primary)
+    return {name: render_template(f"prometheus/{name}", **values) for name in wanted}

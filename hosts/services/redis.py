@@ -24,6 +24,9 @@ IO_THREADS_FROM_CORES = 4
 LOAD_MB_PER_SECOND = 50
 """How fast a start reads the data, in MiB of memory a second, with a wide margin for slow volumes."""
 
+SAVE_EVERY_SECONDS = 3600
+"""The age from which a change is written to an RDB file."""
+
 SAVE_SECONDS = 3600
 """How long a snapshot waits for BGSAVE, which a rewrite of the append-only file may hold up."""
 
@@ -69,6 +72,7 @@ def _server(host: HostSpecification, redis: RedisService) -> Service:
         directory=directory,
         address=address_of(host),
         io_threads=_io_threads(host),
+        save_every_seconds=SAVE_EVERY_SECONDS,
         tuned=settings(REDIS, host),
         backlog_mb=backlog_mb(redis),
         electable=primary.region == host.region,

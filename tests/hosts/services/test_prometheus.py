@@ -9,6 +9,7 @@ from ruamel.yaml import YAML
 
 from hosts.configuration import HostFile
 from hosts.services.prometheus import monitor_of, prometheus, watched
+from hosts.services.redis import SAVE_EVERY_SECONDS
 from hosts.specification import HostSpecification, Peer
 from tests.support.debian_root import Command, DebianRoot, Step
 from tests.support.monitored_hosts import (
@@ -146,6 +147,15 @@ def test_there_are_rules_for_what_is_watched_and_none_for_what_is_not() -> None:
 
     assert set(_rules(monitoring_host(peers=(APP_PEER, REDIS_PEER)))) == {"servers.yml", "requests.yml", "redis.yml", "backups.yml"}
     assert service.absent == ("/etc/prometheus/rules/postgresql.yml", "/etc/prometheus/rules/patroni.yml")
+
+
+def test_snapshots_of_redis_are_missed_where_there_is_one() -> None:
+    assert "RedisSnapshotMissing" in _rules(monitoring_host())["backups.yml"]
+    assert "RedisSnapshot" not in _rules(monitoring_host(peers=(DATABASE_PEER,)))["backups.yml"]
+
+
+def test_redis_is_late_with_a_save_after_twice_the_time_between_two() -> None:
+    assert f"> {2 * SAVE_EVERY_SECONDS} and" in _rules(monitoring_host())["redis.yml"]
 
 
 def test_only_who_watches_the_primary_region_misses_its_primary() -> None:
