@@ -24,6 +24,7 @@ from components.host_convergence import HostConvergence
 from components.k8s_cluster import K8sCluster
 from components.load_balancer import LoadBalancer
 from components.monitoring_vps import MonitoringVPS
+from components.origin_certificate import OriginCertificate
 from components.private_network import PrivateNetwork
 from components.public_address import PublicAddress
 from components.r2_bucket import R2Bucket
@@ -51,6 +52,7 @@ COMPONENTS: list[type[pulumi.ComponentResource]] = [
     GlobalLoadBalancer,
     GeneratedSecrets,
     HostConvergence,
+    OriginCertificate,
 ]
 
 if __name__ == "__main__":

@@ -124,6 +124,7 @@ def _application(settings: Settings, region: Region, cores: int) -> ApplicationS
         redis_sentinel=stores.redis.sentinel,
         proxy_protocol=region.load_balancer.enabled,
         uploads_bucket=_uploads_bucket(settings),
+        origin_certificate=settings.edge.enabled and settings.edge.zone.origin_certificate == "cloudflare",
     )
 
 
@@ -140,16 +141,20 @@ def _nodes(region: Region, store: str) -> tuple[str, ...]:
 
 
 def _postgresql(settings: Settings, region: Region, server: Server) -> PostgresqlService:
-    database = region.database
+    database, first = region.database, settings.regions[0]
+    sizes = server_types(first.provider)
+    follows = () if region is first else _nodes(first, "database")
     return PostgresqlService(
         version=database.version,
-        primary=server.number == 1 and region is settings.regions[0],
+        primary=server.number == 1 and region is first,
         memory_mb=database.memory_mb,
-        max_connections=database.max_connections,
+        max_connections=max(database.max_connections, first.database.max_connections if follows else 0),
         reserved_connections=database.reserved_connections,
         synchronous_commit=database.synchronous_commit,
         standbys=database.nodes - 1,
         clients=_clients(region),
+        follows=follows,
+        primary_cores=max((sizes[server.server_type].cores for server in servers_of(first) if server.name in follows), default=0),
     )
 
 

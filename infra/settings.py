@@ -222,6 +222,11 @@ class ZoneSecuritySettings(Section):
     """What Cloudflare demands of visitors and of our servers."""
 
     tls_mode: Literal["full", "strict"] = Field("strict", description="How Cloudflare checks the server's certificate.")
+    origin_certificate: Literal["cloudflare", "acme"] = Field(
+        "cloudflare",
+        description="Who certifies the servers. cloudflare: Cloudflare itself, for 15 years, which its strict mode trusts from the first "
+        "request on. acme: Let's Encrypt, over HTTP, which everybody trusts and Cloudflare's strict mode keeps the first one of away.",
+    )
     minimum_tls_version: Literal["1.2", "1.3"] = Field("1.2", description="Oldest TLS version that visitors may use.")
     hsts_max_age_seconds: int = Field(15_552_000, ge=0, le=63_072_000, description="Strict-Transport-Security max-age. 0 turns it off.")
     hsts_include_subdomains: bool = Field(False, description="Strict-Transport-Security covers subdomains too.")

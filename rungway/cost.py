@@ -54,6 +54,7 @@ FREE: Mapping[str, str] = {
     "cloudflare:index/argoTieredCaching:ArgoTieredCaching": "tiered cache is part of every plan of a zone",
     "cloudflare:index/accountToken:AccountToken": "tokens cost nothing",
     "cloudflare:index/loadBalancerMonitor:LoadBalancerMonitor": "part of the load balancer's price",
+    "cloudflare:index/originCaCertificate:OriginCaCertificate": "part of every plan of a zone",
     "cloudflare:index/pagesDomain:PagesDomain": "part of the Pages project",
     "cloudflare:index/r2BucketCors:R2BucketCors": "a setting of the bucket",
     "cloudflare:index/r2BucketLifecycle:R2BucketLifecycle": "a setting of the bucket",
