@@ -10,11 +10,12 @@ from pydantic import TypeAdapter
 
 from components.generated_secrets import GeneratedSecrets
 from components.host_convergence import HostConvergence
+from components.origin_certificate import OriginCertificate
 from hosts.configuration import HostConfiguration
 from hosts.converge.order import waves
 from hosts.converge.request import Connection, Request
 from hosts.render import host_configuration
-from hosts.secrets import needed_secrets
+from hosts.secrets import AUTHORITY_SECRET, ORIGIN_CERTIFICATE, needed_secrets
 from hosts.specification import HostSpecification
 from infra.host_specifications import host_specifications
 from infra.problems import Problem, SettingsError
@@ -48,8 +49,12 @@ class Convergence:
     def register(self, regions: Iterable[BuiltRegion], buckets: Mapping[str, Mapping[str, pulumi.Output[str]]]) -> None:
         """Register the stack's own secrets and the convergence of every server; `buckets` are by their names in the settings."""
         servers = {name: server for region in regions for name, server in region.built_servers.items()}
-        names = sorted(set().union(*self._needed.values()) - _OF_BUCKETS.keys() - {_WEBHOOK})
+        needed = set().union(*self._needed.values())
+        names = sorted(needed - _OF_BUCKETS.keys() - {_WEBHOOK, ORIGIN_CERTIFICATE})
         generated = GeneratedSecrets("secrets", {"names": list(names)}).values if names else pulumi.Output.from_input({})
+        made: dict[str, pulumi.Output[str]] = {name: generated[name] for name in names}
+        if ORIGIN_CERTIFICATE in needed:
+            made[ORIGIN_CERTIFICATE] = self._origin_certificate(made[AUTHORITY_SECRET])
         before: list[HostConvergence] = []
         for wave in waves(self._hosts.values()):
             before = [
@@ -57,13 +62,18 @@ class Convergence:
                     f"{name}-configuration",
                     {
                         "server_id": servers[name].server_id,
-                        "request": self._request(self._hosts[name], servers, self._secrets(name, generated, buckets)),
+                        "request": self._request(self._hosts[name], servers, self._secrets(name, made, buckets)),
                         "digest": _digest(self._configurations[name]),
                     },
                     pulumi.ResourceOptions(depends_on=[*servers[name].parts, *before]),
                 )
                 for name in wave
             ]
+
+    def _origin_certificate(self, authority_secret: pulumi.Output[str]) -> pulumi.Output[str]:
+        """One certificate for all application servers: they serve the same names, wherever they are."""
+        names = sorted({name for host in self._hosts.values() if host.application for name in host.application.hostnames})
+        return OriginCertificate("origin-certificate", {"hostnames": list(names), "authority_secret": authority_secret}).certificate
 
     def _request(self, host: HostSpecification, servers: Mapping[str, BuiltServer], secrets: pulumi.Output[Any]) -> pulumi.Output[str]:
         """What is asked of a server, as JSON. Where the provider assigns private addresses they are known once the servers are there."""
@@ -86,7 +96,7 @@ class Convergence:
         return pulumi.Output.secret(pulumi.Output.all(**inputs).apply(written))
 
     def _secrets(
-        self, name: str, generated: pulumi.Output[dict[str, str]], buckets: Mapping[str, Mapping[str, pulumi.Output[str]]]
+        self, name: str, made: Mapping[str, pulumi.Output[str]], buckets: Mapping[str, Mapping[str, pulumi.Output[str]]]
     ) -> pulumi.Output[Any]:
         """The secrets that one server needs, and no others, by name."""
         given: dict[str, pulumi.Input[str]] = {}
@@ -100,7 +110,7 @@ class Convergence:
                 output = buckets[bucket.name][_BUCKET_OUTPUTS[what]]
                 given[secret] = output.apply(lambda url: url.removeprefix("https://")) if what == "endpoint" else output
             else:
-                given[secret] = generated[secret]
+                given[secret] = made[secret]
         return pulumi.Output.all(**given)
 
     def _unreachable(self) -> Iterable[Problem]:

@@ -40,6 +40,7 @@ PROVIDERS = {
     "PrimaryIp": {"ipAddress": "203.0.113.7"},
     "RandomPassword": {"result": "p" * LENGTH},
     "AccountToken": {"value": "token"},
+    "OriginCaCertificate": {"certificate": "PEM"},
 }
 
 
@@ -121,7 +122,7 @@ def test_secrets_that_the_stack_makes_are_all_protected_and_the_others_are_not_m
 
     assert {"secret-certificate-authority", "secret-postgresql-application", "secret-redis", "secret-backup-cipher"} <= set(made)
     assert all(made.values())
-    assert not [name for name in made if "key" in name or "endpoint" in name or "webhook" in name]
+    assert not [name for name in made if "key" in name or "endpoint" in name or "webhook" in name or "origin" in name]
 
 
 def test_a_request_holds_exactly_what_its_server_needs_from_where_it_comes() -> None:
@@ -144,6 +145,27 @@ def test_a_request_holds_exactly_what_its_server_needs_from_where_it_comes() -> 
     assert app["postgresql-application"] == "p" * LENGTH
     assert "backup-cipher" not in app
     assert requests["monitoring-eu-1"].secrets["alert-webhook-url"] == "https://hooks.example/1"
+
+
+def test_application_servers_wait_for_one_certificate_by_cloudflare_and_no_other_server_does() -> None:
+    recording = _record(read(**STORES, convergence=KEY))
+    (certificate,) = [resource for resource in recording.resources if resource.type.endswith(":OriginCaCertificate")]
+    waiting = {name for name, command in _commands(recording).items() if certificate.urn in command.dependencies}
+    given = {name for name, request in _requests(read(**STORES, convergence=KEY)).items() if "origin-certificate" in request.secrets}
+
+    assert certificate.inputs["hostnames"] == ["api.example.com"]
+    assert waiting == given == {"app-eu-1", "app-eu-2"}
+
+
+def test_an_acme_authority_and_a_stack_without_cloudflare_ask_cloudflare_for_no_certificate() -> None:
+    by_acme = read(**STORES, edge={"zone": {"origin_certificate": "acme"}}, convergence=KEY)
+    without = read(**STORES, edge={"enabled": False, "tls": False}, convergence=KEY)
+
+    for settings in (by_acme, without):
+        assert not [resource for resource in _record(settings).resources if "origin" in resource.type.lower()]
+    (app,) = {host.application for host in host_specifications(by_acme) if host.name == "app-eu-1"}
+    assert app is not None
+    assert not app.origin_certificate
 
 
 def test_no_webhook_is_asked_for_while_nobody_is_to_be_told() -> None:
