@@ -45,6 +45,11 @@ def _show(text: str) -> None:
     click.echo(text.rstrip("\n"))
 
 
+def _say(progress: str) -> None:
+    """Progress goes to standard error, so that standard output holds the report alone."""
+    click.echo(progress, err=True)
+
+
 def _show_json(document: dict[str, Any]) -> None:
     click.echo(json.dumps(document, indent=2, ensure_ascii=False))
 
@@ -191,25 +196,29 @@ def render(stack: str, directory: Path) -> None:
 @click.argument("stack", type=STACK)
 @click.option("--role", "roles", multiple=True, help="Rehearse only servers of this role, for example database. Repeatable.")
 @click.option("--keep", is_flag=True, help="Leave the servers up afterwards, for a look.")
-@click.option("--down", is_flag=True, help="Remove what an earlier rehearsal left up, and do nothing else.")
+@click.option("--down", is_flag=True, help="Remove what an earlier rehearsal left up, or end a running one, and do nothing else.")
+@click.option("--container", is_flag=True, help="Run in a Docker container even where this machine itself could.")
 @_json
-def rehearse(stack: str, roles: tuple[str, ...], keep: bool, down: bool, as_json: bool) -> None:
+def rehearse(stack: str, roles: tuple[str, ...], keep: bool, down: bool, container: bool, as_json: bool) -> None:
     """Boot a stack's servers on this machine, with their real services, and try what can go wrong.
 
-    Needs root on Debian or Ubuntu (docs/rehearsal.md), and nothing of a provider. Exits with 1 when a check failed.
+    Needs root on Debian or Ubuntu, or else Docker (docs/rehearsal.md), and nothing of a provider. Exits with 1 when a check failed.
     """
     import time
 
+    from rungway.rehearsal.container import rehearse_in_container, runs_in_container, take_down_container
     from rungway.rehearsal.rehearse import rehearsed, take_down
     from rungway.rehearsal.report import check_text, report_json, summary
 
+    in_container = runs_in_container(forced=container, say=_say)
     if down:
-        take_down(stack)
+        (take_down_container if in_container else take_down)(stack)
         return
+    if in_container:
+        raise SystemExit(rehearse_in_container(stack, roles, keep=keep, as_json=as_json, say=_say))
     began = time.monotonic()
     checks = []
-    # Progress goes to standard error, so that standard output holds the report alone.
-    for check in rehearsed(stack, lambda text: click.echo(text, err=True), roles=frozenset(roles), keep=keep):
+    for check in rehearsed(stack, _say, roles=frozenset(roles), keep=keep):
         checks.append(check)
         if not as_json:
             _show(check_text(check))

@@ -1,7 +1,6 @@
 """A whole phase on this machine: its servers, their secrets, and their convergence by the code that production uses."""
 
 import dataclasses
-import json
 import os
 import secrets as random_secrets
 import shlex
@@ -20,14 +19,15 @@ from hosts.configuration import HostConfiguration, Service, Task
 from hosts.converge.order import waves
 from hosts.converge.request import Connection, Request, Result
 from hosts.render import host_configuration
-from hosts.secrets import needed_secrets
+from hosts.secrets import AUTHORITY_SECRET, ORIGIN_CERTIFICATE, needed_secrets, origin_certificate_request
 from hosts.specification import HostSpecification
 from rungway.errors import RungwayError
+from rungway.rehearsal.cgroups import kill_all, remove_cgroup
 from rungway.rehearsal.load_balancer import LoadBalancer
 from rungway.rehearsal.network import OUTSIDE, Addresses, Network
 from rungway.rehearsal.outside import ACME_DIRECTORY, ACME_HOST, AUTHORITY_FILE, STORAGE_HOST, Outside, RehearsalAuthority
 from rungway.rehearsal.roots import OUTSIDE_PACKAGES, Overlay, Roots, remove_root, run
-from rungway.rehearsal.server import IMAGE_FILE, Operator, RehearsedServer, kill_all, remove_cgroup
+from rungway.rehearsal.server import IMAGE_FILE, Operator, RehearsedServer
 
 if TYPE_CHECKING:
     from infra.settings import Region, Settings
@@ -64,7 +64,8 @@ class RehearsedPhase:
         self.network = Network(name)
         self.hosts = {host.name: rehearsed_host(host) for host in hosts}
         self.configurations = {host.name: _for_rehearsal(host_configuration(host)) for host in self.hosts.values()}
-        self.secrets = _secrets(self.configurations.values())
+        self.cloudflare = RehearsalAuthority()
+        self.secrets = _secrets(self.configurations.values(), self.hosts.values(), self.cloudflare)
         self.addresses = _addresses(self.hosts.values(), settings)
         self.servers: dict[str, RehearsedServer] = {}
         self._load_balancers: list[LoadBalancer] = []
@@ -77,7 +78,7 @@ class RehearsedPhase:
         pool = self._roots.pool({*packages, *AUDIT_PACKAGES})
         outside_layer = self._roots.with_packages("outside", OUTSIDE_PACKAGES)
         base = self._roots.base()
-        image = self._roots.application_image(APPLICATION)
+        image = self._roots.application_image(APPLICATION) if any(host.application for host in self.hosts.values()) else None
         self.directory.mkdir(parents=True, exist_ok=True)
         self.operator = self._make_operator()
         authority = RehearsalAuthority()
@@ -260,20 +261,27 @@ def remove_leftovers(name: str, directory: Path) -> None:
         for pid in pids:
             if int(pid) != os.getpid():
                 subprocess.run(["kill", "-KILL", pid], capture_output=True, check=False)
-    loops = json.loads(run(["losetup", "--list", "--json"]) or '{"loopdevices": []}')["loopdevices"]
+    # By the file itself, not by its path: another mount namespace may have another file there, of a rehearsal that runs.
+    volumes = directory.glob("servers/*/volume.img")
+    loops = [run(["losetup", "--noheadings", "--output=NAME", "--associated", str(volume)]).split() for volume in volumes]
     remove_root(directory)
-    for loop in loops:
-        if str(loop["back-file"]).startswith(f"{directory}/"):
-            subprocess.run(["losetup", "--detach", loop["name"]], capture_output=True, check=False)
+    for loop in [name for names in loops for name in names]:
+        subprocess.run(["losetup", "--detach", loop], capture_output=True, check=False)
     Network(name).remove()
     remove_cgroup(name)
 
 
-def _secrets(configurations: Iterable[HostConfiguration]) -> dict[str, str]:
-    """Fresh secrets for this rehearsal, and the addresses of its world outside where a real stack has those of its providers."""
+def _secrets(
+    configurations: Iterable[HostConfiguration], hosts: Iterable[HostSpecification], cloudflare: RehearsalAuthority
+) -> dict[str, str]:
+    """Fresh secrets for this rehearsal, and what a real stack has of its providers: addresses, and the certificate by Cloudflare."""
     names = set().union(*(needed_secrets(configuration) for configuration in configurations))
     known = {"backup-endpoint": STORAGE_HOST, "alert-webhook-url": f"http://{OUTSIDE}:9/"}
-    return {name: known.get(name) or random_secrets.token_hex(24) for name in sorted(names)}
+    made = {name: known.get(name) or random_secrets.token_hex(24) for name in sorted(names)}
+    if ORIGIN_CERTIFICATE in made:
+        hostnames = sorted({name for host in hosts if host.application for name in host.application.hostnames})
+        made[ORIGIN_CERTIFICATE] = cloudflare.answer(origin_certificate_request(made[AUTHORITY_SECRET], hostnames))
+    return made
 
 
 def _addresses(hosts: Iterable[HostSpecification], settings: "Settings") -> dict[str, Addresses]:

@@ -1,9 +1,12 @@
 """`rungway rehearse`: boots a phase here, tries what can go wrong, and removes it again."""
 
+import fcntl
+import hashlib
+import os
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
@@ -24,6 +27,8 @@ CACHE = Path("/var/cache/rungway")
 WORK = Path("/var/lib/rungway-rehearsal")
 """Not below /tmp: the servers' disks are overlays, which a memory file system may not carry."""
 SERVED_SECONDS = 120
+END_SECONDS = 120
+"""How long a rehearsal that is told to end may take to remove what it made."""
 
 Say = Callable[[str], None]
 BASELINE = (baseline.failed_units, baseline.ssh, baseline.open_ports, baseline.exposure, baseline.second_convergence)
@@ -51,18 +56,17 @@ def rehearsed(stack_name: str, say: Say, *, roles: frozenset[str] = frozenset(),
         RungwayError: no such stack, a machine that can't do it, or a phase that does not come up.
     """
     stack = find_stack(stack_name, project_root(Path.cwd()))
-    settings = settings_of(stack)
-    everyone = [host for host in host_specifications(settings) if not host.role.startswith("kubernetes")]
-    known = {host.role for host in everyone}
-    if not known or roles - known:
-        found = f"no server of the role {', '.join(sorted(roles - known))}" if roles - known else "no server to rehearse"
-        raise RungwayError(f"{stack_name}: found {found}; allowed: {', '.join(sorted(known)) or 'stacks with servers'}")
-    hosts = _chosen(everyone, roles)
+    settings, hosts = chosen_servers(stack, roles)
     check_machine(len(hosts), CACHE)
-    name = _name(stack.name)
+    with ended_by_signals(), _alone(stack):
+        yield from _rehearsed(stack, settings, hosts, say, keep=keep)
+
+
+def _rehearsed(stack: Stack, settings: Settings, hosts: list[HostSpecification], say: Say, *, keep: bool) -> Iterator[Check]:
+    name = rehearsal_name(stack)
     remove_leftovers(name, WORK / name)
     phase = RehearsedPhase(name, settings, hosts, WORK / name, CACHE, say)
-    with _ended_by_signals(), _removed(phase, keep=keep, say=say):
+    with _removed(phase, keep=keep, say=say):
         began = time.monotonic()
         phase.prepare()
         prepared = time.monotonic()
@@ -73,8 +77,8 @@ def rehearsed(stack_name: str, say: Say, *, roles: frozenset[str] = frozenset(),
         yield from _skips(settings)
         door = FrontDoor(phase) if phase.public_names() else None
         if door is not None:
-            _certify(phase)
             door.trust()
+            _certify(phase)
             door.wait_until_served(SERVED_SECONDS)
             yield Check("from nothing to serving", True, round(time.monotonic() - prepared, 1), "s", "roots and packages made before")
         for look in BASELINE:
@@ -89,16 +93,42 @@ def rehearsed(stack_name: str, say: Say, *, roles: frozenset[str] = frozenset(),
 
 
 def take_down(stack_name: str) -> None:
-    """Remove whatever a rehearsal of the stack left here."""
-    name = _name(find_stack(stack_name, project_root(Path.cwd())).name)
-    remove_leftovers(name, WORK / name)
+    """Remove whatever a rehearsal of the stack left here. One that still runs is told to end, and waited for.
+
+    Raises:
+        RungwayError: no such stack, or a rehearsal that does not end.
+    """
+    stack = find_stack(stack_name, project_root(Path.cwd()))
+    end = time.monotonic() + END_SECONDS
+    while True:
+        try:
+            with _alone(stack):
+                remove_leftovers(rehearsal_name(stack), WORK / rehearsal_name(stack))
+                return
+        except RehearsedAlreadyError as error:
+            if time.monotonic() > end:
+                raise
+            if error.process:
+                with suppress(ProcessLookupError):
+                    os.kill(error.process, signal.SIGTERM)
+        time.sleep(1)
 
 
-def _chosen(everyone: list[HostSpecification], roles: frozenset[str]) -> list[HostSpecification]:
-    """The servers of these roles (all without any), and those through which they are reached."""
+def chosen_servers(stack: Stack, roles: frozenset[str]) -> tuple[Settings, list[HostSpecification]]:
+    """The stack's settings in a rehearsal, and the servers of these roles (all without any) with those through which they are reached.
+
+    Raises:
+        RungwayError: the stack has no server, or none of a role.
+    """
+    settings = settings_of(stack)
+    everyone = [host for host in host_specifications(settings) if not host.role.startswith("kubernetes")]
+    known = {host.role for host in everyone}
+    if not known or roles - known:
+        found = f"no server of the role {', '.join(sorted(roles - known))}" if roles - known else "no server to rehearse"
+        raise RungwayError(f"{stack.name}: found {found}; allowed: {', '.join(sorted(known)) or 'stacks with servers'}")
     names = {host.name for host in everyone if not roles or host.role in roles}
     names |= {host.jump_host for host in everyone if host.name in names and host.jump_host}
-    return [host for host in everyone if host.name in names]
+    return settings, [host for host in everyone if host.name in names]
 
 
 def settings_of(stack: Stack) -> Settings:
@@ -106,15 +136,53 @@ def settings_of(stack: Stack) -> Settings:
     return settings_of_stack(stack, {"rungway:domain": DOMAIN, "rungway:admin_cidrs": f'["{OUTSIDE}/32"]'})
 
 
-def _name(stack: str) -> str:
-    return "rehearsal-" + stack.replace("/", "-")
+def rehearsal_name(stack: Stack) -> str:
+    """What everything of the stack's rehearsal is called: processes, networks and folders. A stack by path has its digest in it."""
+    if stack.name.endswith(".yaml"):
+        return f"rehearsal-{stack.pulumi_stack}-{hashlib.sha256(stack.name.encode()).hexdigest()[:8]}"
+    return "rehearsal-" + stack.name.replace("/", "-")
+
+
+class RehearsedAlreadyError(RungwayError):
+    """The stack is being rehearsed by `process`; 0 when it has not said which one it is yet."""
+
+    def __init__(self, stack: Stack, process: int) -> None:
+        super().__init__(
+            f"{stack.name}: process {process or '(just started)'} rehearses it already",
+            hint=f"wait for it, or end it with `rungway rehearse {stack.name} --down`",
+        )
+        self.process = process
+
+
+@contextmanager
+def _alone(stack: Stack) -> Iterator[None]:
+    """No other rehearsal of the stack while the block runs: each removes what an earlier one left, and would remove a running one.
+
+    Raises:
+        RehearsedAlreadyError: another one runs.
+    """
+    WORK.mkdir(parents=True, exist_ok=True)
+    with open(WORK / f"{rehearsal_name(stack)}.lock", "a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            raise RehearsedAlreadyError(stack, int(lock.read() or 0)) from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        try:
+            yield
+        finally:
+            lock.truncate(0)
 
 
 def _certify(phase: RehearsedPhase) -> None:
     """Have the certificates made now: the timer would come within minutes."""
     for server in phase.servers.values():
-        if server.host.application and server.host.application.hostnames:
-            server.run("systemctl start rungway-certificate.service", 120)
+        application = server.host.application
+        if application and application.hostnames and not application.origin_certificate:
+            server.run(f"systemctl start {ACME_UNIT}", 120)
 
 
 def _skips(settings: Settings) -> Iterator[Check]:
@@ -153,19 +221,45 @@ def _removed(phase: RehearsedPhase, *, keep: bool, say: Say) -> Iterator[None]:
             phase.remove()
 
 
+class _Ended(BaseException):
+    """A signal. No error: what makes a failed check of an error must let it through."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+
 @contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """A rehearsal that is told to end removes what it made, as after an error."""
+def ended_by_signals() -> Iterator[None]:
+    """A rehearsal that is told to end removes what it made, as after an error.
+
+    Raises:
+        RungwayError: it was told to, by a signal.
+    """
 
     def end(number: int, frame: FrameType | None) -> None:
         del frame
-        # Once is enough: what follows is the clean-up.
-        signal.signal(number, signal.SIG_IGN)
-        raise RungwayError(f"rehearsal: ended by {signal.Signals(number).name}", exit_code=128 + number)
+        # Once is enough, by whichever: what follows is the clean-up.
+        for other in before:
+            signal.signal(other, signal.SIG_IGN)
+        _pass_on(number)
+        raise _Ended(number)
 
-    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
+    for number in before:
+        signal.signal(number, end)
     try:
         yield
+    except _Ended as ended:
+        raise RungwayError(f"rehearsal: ended by {signal.Signals(ended.number).name}", exit_code=128 + ended.number) from None
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _pass_on(number: int) -> None:
+    """Send a signal to the commands that run for us, as a terminal does: they would be waited for. Servers have sessions of their own."""
+    for task in Path("/proc/self/task").iterdir():
+        for child in (task / "children").read_text().split():
+            with suppress(ProcessLookupError):
+                if os.getpgid(int(child)) == os.getpgrp():
+                    os.kill(int(child), number)

@@ -1,10 +1,8 @@
 """One rehearsed server: a Debian root of its own, booted with its real init system."""
 
 import os
-import signal
 import subprocess
 import threading
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +10,7 @@ from pathlib import Path
 from hosts.bootstrap import VOLUME_LINKS, bootstrap_user_data
 from hosts.specification import HostSpecification
 from rungway.errors import RungwayError
+from rungway.rehearsal.cgroups import enter_command, kill_all, remove_cgroup
 from rungway.rehearsal.network import OUTSIDE, OUTSIDE_V6, Addresses, Network
 from rungway.rehearsal.roots import Overlay, remove_root, run
 
@@ -19,9 +18,10 @@ IMAGE_FILE = "/srv/application.tar"
 """Where a server finds the application's image, which no registry has."""
 REBOOT = 133
 """Exit code with which systemd-nspawn says that the server asked for a reboot."""
+NSPAWN_EXPORTS = Path("/run/systemd/nspawn/unix-export")
+"""Where systemd-nspawn mounts a folder for each machine (256 and newer)."""
 VOLUME_SIZE = "3G"
 """Size of a rehearsed data volume: sparse, and small enough that filling it is quick."""
-CGROUPS = Path("/sys/fs/cgroup")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,7 @@ class RehearsedServer:
         self.addresses = addresses
         self._network = network
         self._directory = directory
+        self._rehearsal = rehearsal
         self._cgroup = f"{rehearsal}/{host.name}"
         self._disk: Overlay | None = None
         self._loop: str | None = None
@@ -52,11 +53,16 @@ class RehearsedServer:
         self.boots = 0
 
     @property
+    def _machine(self) -> str:
+        """Its name for systemd-nspawn: two rehearsals at once may have servers of the same name."""
+        return f"{self._rehearsal}-{self.host.name}"
+
+    @property
     def root(self) -> Path:
         """The server's file system, as this machine sees it."""
         return self._directory / "root"
 
-    def prepare(self, layers: Sequence[Path], pool: Path, image: Path, operator: Operator, private_prefix: int) -> None:
+    def prepare(self, layers: Sequence[Path], pool: Path, image: Path | None, operator: Operator, private_prefix: int) -> None:
         """Make its disk, its volume, its network and its user data, as a provider would."""
         self._disk = Overlay(list(layers), self._directory)
         self._disk.mount()
@@ -78,7 +84,7 @@ class RehearsedServer:
         resolver.write_text(f"nameserver {OUTSIDE if self.addresses.public else OUTSIDE_V6}\n")
         self._private_prefix = private_prefix
         self._binds = [f"--bind-ro={pool}:/srv/pool"]
-        if self.host.application:
+        if image is not None and self.host.application:
             self._binds.append(f"--bind-ro={image}:{IMAGE_FILE}")
         if self.host.data_mount:
             volume = self._directory / "volume.img"
@@ -138,10 +144,13 @@ class RehearsedServer:
         if self._loop:
             subprocess.run(["losetup", "--detach", self._loop], capture_output=True, check=False)
         remove_root(self._directory)
+        remove_root(NSPAWN_EXPORTS / self._machine)
         remove_cgroup(self._cgroup)
 
     def _start(self) -> None:
         self.boots += 1
+        # systemd-nspawn (256 and newer) refuses a machine whose mount it left when it was killed.
+        remove_root(NSPAWN_EXPORTS / self._machine)
         options = [*self._binds]
         if self.host.application or self.host.monitoring:
             # Docker's image layers are overlays, which can't be stacked on the overlay that the server's root is.
@@ -156,7 +165,8 @@ class RehearsedServer:
             "--quiet",
             "--boot",
             f"--directory={self.root}",
-            f"--machine={self.host.name}",
+            f"--machine={self._machine}",
+            f"--hostname={self.host.name}",
             "--register=no",
             "--keep-unit",
             f"--network-namespace-path=/run/netns/{self._network.namespace(self.host.name)}",
@@ -168,7 +178,7 @@ class RehearsedServer:
             *options,
         ]
         environment = {**os.environ, "SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network", "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"}
-        enter = _enter_cgroup(self._cgroup)
+        enter = enter_command(self._cgroup)
         with open(self._directory / "console.log", "ab") as console:
             self._process = subprocess.Popen(
                 ["sh", "-c", f'{enter} exec "$@"', "sh", *command],
@@ -199,69 +209,3 @@ class RehearsedServer:
             if children:
                 return int(children[0])
         raise RungwayError(f"{self.host.name} does not run; its console: {self._directory / 'console.log'}")
-
-
-def kill_all(group: str) -> None:
-    """End every process in a cgroup and those below it, at once."""
-    end = time.monotonic() + 10
-    while (left := _processes(group)) and time.monotonic() < end:
-        for process in left:
-            _signal(process, signal.SIGKILL)
-        time.sleep(0.02)
-
-
-def _signal(process: int, number: signal.Signals) -> None:
-    try:
-        os.kill(process, number)
-    except ProcessLookupError:
-        return
-
-
-def _hierarchies() -> list[Path]:
-    """The mounted cgroup hierarchies: one with version 2, several with version 1."""
-    if (CGROUPS / "cgroup.controllers").exists():
-        return [CGROUPS]
-    return [path for path in sorted(CGROUPS.iterdir()) if (path / "cgroup.procs").exists()]
-
-
-def _enter_cgroup(group: str) -> str:
-    """Shell commands that put the shell into a cgroup of its own in every hierarchy."""
-    commands = []
-    for hierarchy in _hierarchies():
-        path = hierarchy / group
-        for parent in reversed([path, *(parent for parent in path.parents if parent.is_relative_to(hierarchy) and parent != hierarchy)]):
-            parent.mkdir(exist_ok=True)
-            # Version 1: a new cpuset is empty, and nothing can join an empty one.
-            for setting in ("cpuset.cpus", "cpuset.mems"):
-                if (parent / setting).exists() and not (parent / setting).read_text().strip():
-                    (parent / setting).write_text((parent.parent / setting).read_text())
-        commands.append(f"echo $$ > {path}/cgroup.procs;")
-    return " ".join(commands)
-
-
-def _processes(group: str) -> list[int]:
-    """Every process in the cgroup and those below it."""
-    found: set[int] = set()
-    for hierarchy in _hierarchies():
-        for file in [*(hierarchy / group).rglob("cgroup.procs")]:
-            try:
-                found.update(int(line) for line in file.read_text().split())
-            except OSError:
-                continue
-    return sorted(found)
-
-
-def remove_cgroup(group: str) -> None:
-    """Remove an empty cgroup and those below it."""
-    for hierarchy in _hierarchies():
-        for path in sorted((hierarchy / group).rglob("*"), reverse=True):
-            if path.is_dir():
-                _remove_directory(path)
-        _remove_directory(hierarchy / group)
-
-
-def _remove_directory(path: Path) -> None:
-    try:
-        path.rmdir()
-    except OSError:
-        return
