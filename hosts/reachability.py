@@ -1,7 +1,7 @@
 """Who must reach whom. From this one table come the cloud firewalls and, later, nftables on the hosts; what it does not name is dropped.
 
-Only two kinds of source exist: the private network and, for the few ports that face people, Cloudflare or the administrators.
-A port of a store never gets a public source, because no flow to it has one.
+Three kinds of source exist: the private network; for the few ports that face people, Cloudflare or the administrators; and the internet
+for WireGuard, which answers only who has a key. A port of a store never gets a public source, because no flow to it has one.
 """
 
 import ipaddress
@@ -35,9 +35,13 @@ CLOUDFLARE_CIDRS = (
 """Where Cloudflare's proxies come from (www.cloudflare.com/ips, the list in force since 28 September 2023, seen 2026-11-21)."""
 
 EVERYWHERE = ("0.0.0.0/0", "::/0")
+EVERYWHERE_V6 = ("::/0",)
 
-PRIVATE, EDGE, ADMINS = "private", "edge", "admins"
-"""The sources of a flow: the private network; Cloudflare (or everybody, without it); the administrators."""
+TUNNEL_PORT = "51820"
+"""WireGuard's usual one (UDP)."""
+
+PRIVATE, EDGE, ADMINS, REGIONS = "private", "edge", "admins", "regions"
+"""The sources of a flow: the private network; Cloudflare (or everybody, without it); the administrators; servers of other regions."""
 
 
 @dataclass(frozen=True)
@@ -134,11 +138,14 @@ def firewall_rules(
     jump_host: bool,
     behind_cloudflare: bool,
     behind_load_balancer: bool,
+    other_regions: bool = False,
 ) -> tuple[Rule, ...]:
     """What the firewall of a role's servers lets in, in the order of the flows.
 
     `private_cidrs` are the stack's own networks. Administrators reach SSH on jump hosts only. Web traffic comes from Cloudflare's networks,
-    from everywhere without Cloudflare, and over the private network alone behind a load balancer.
+    from everywhere without Cloudflare, and over the private network alone behind a load balancer. With servers in `other_regions`
+    WireGuard takes packets from all IPv6 addresses: a server's own address is known only after the firewall that it starts behind, a
+    rebuilt server has a new one, and WireGuard is silent to whoever has no key.
 
     Raises:
         ReachabilityError: a private network that is public, or a port of a store that would be open to the public.
@@ -147,10 +154,12 @@ def firewall_rules(
         if not ipaddress.ip_network(cidr).is_private:
             raise ReachabilityError(f"{cidr}: found a public network; allowed: private networks")
     edge = () if behind_load_balancer else CLOUDFLARE_CIDRS if behind_cloudflare else EVERYWHERE
-    sources = {PRIVATE: tuple(private_cidrs), EDGE: edge, ADMINS: tuple(admin_cidrs)}
+    sources = {PRIVATE: tuple(private_cidrs), EDGE: edge, ADMINS: tuple(admin_cidrs), REGIONS: EVERYWHERE_V6}
     wanted = [*flows(role)]
     if jump_host:
         wanted.append(Flow(role, ADMINS, "tcp", "22", "SSH from the administrators"))
+    if other_regions:
+        wanted.append(Flow(role, REGIONS, "udp", TUNNEL_PORT, "WireGuard between regions"))
     rules = tuple(Rule(flow.why, flow.protocol, flow.port, sources[flow.source]) for flow in wanted if sources[flow.source])
     _refuse_public_stores(rules, private_cidrs)
     return rules

@@ -28,6 +28,7 @@ from hosts.services.redis import redis
 from hosts.services.sentinel import sentinel
 from hosts.services.ssh import ssh
 from hosts.services.updates import updates
+from hosts.services.wireguard import wireguard
 from hosts.specification import HostSpecification
 
 Renderer = Callable[[HostSpecification], Service | tuple[Service, ...] | None]
@@ -42,6 +43,8 @@ SERVICES: tuple[Renderer, ...] = (
     clock,
     updates,
     audit,
+    # The way to the servers of other regions.
+    wireguard,
     # Stores, and what chooses their primaries.
     etcd,
     postgresql,

@@ -1,4 +1,4 @@
-"""Fills in what a rendered configuration leaves open: passwords, addresses, and the certificates of the stack's own authority.
+"""Fills in what a rendered configuration leaves open: passwords, addresses, keys, and the certificates of the stack's own authority.
 
 A stack has one authority for the connections between its own servers. Its key, and the key of each server, are derived from one
 secret of the stack, so that nothing but this secret has to be kept, and the same secret gives the same files every time: a second
@@ -8,8 +8,9 @@ convergence finds nothing to change. Another secret is another authority.
 import dataclasses
 import ipaddress
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from cryptography import x509
@@ -19,6 +20,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from hosts.configuration import PLACEHOLDER, HostConfiguration
+from hosts.wireguard_keys import WIREGUARD_SECRET, private_key, public_key, shared_key
 
 AUTHORITY_SECRET = "certificate-authority"  # noqa: S105 (a name)
 """The secret that the authority and all server keys are derived from."""
@@ -43,21 +45,33 @@ def needed_secrets(configuration: HostConfiguration) -> frozenset[str]:
     found = {name for kind, name in placeholders if kind == "secret"}
     if any(kind == "tls" for kind, _ in placeholders):
         found.add(AUTHORITY_SECRET)
+    if any(kind.startswith("wireguard") for kind, _ in placeholders):
+        found.add(WIREGUARD_SECRET)
     if ("tls", "origin-certificate") in placeholders:
         found.add(ORIGIN_CERTIFICATE)
     return frozenset(found)
 
 
-def fill_in(configuration: HostConfiguration, *, secrets: Mapping[str, str], addresses: Mapping[str, str]) -> HostConfiguration:
+def fill_in(
+    configuration: HostConfiguration,
+    *,
+    secrets: Mapping[str, str],
+    addresses: Mapping[str, str],
+    public_addresses: Mapping[str, str] = MappingProxyType({}),
+) -> HostConfiguration:
     """The configuration with every placeholder replaced.
 
-    `secrets` are by name; `addresses` are private addresses by server, needed for those that the provider assigns.
+    `secrets` are by name; `addresses` are private addresses by server, needed for those that the provider assigns; `public_addresses` are
+    IPv6 addresses by server, needed for those of other regions.
 
     Raises:
         MissingValueError: a secret or an address is not given.
     """
     values: dict[tuple[str, str], str] = {("secret", name): value for name, value in secrets.items()}
     values |= {("address", name): value for name, value in addresses.items()}
+    values |= {("public", name): value for name, value in public_addresses.items()}
+    if WIREGUARD_SECRET in secrets:
+        values |= _wireguard_keys(configuration, secrets[WIREGUARD_SECRET])
     if any(kind == "tls" for kind, _ in _placeholders(configuration)) and AUTHORITY_SECRET in secrets:
         address = configuration.private_address or addresses.get(configuration.name)
         texts = server_certificate(secrets[AUTHORITY_SECRET], configuration.name, address)
@@ -69,6 +83,17 @@ def fill_in(configuration: HostConfiguration, *, secrets: Mapping[str, str], add
     if missing:
         raise MissingValueError(f"{configuration.name}: not given: {', '.join(missing)}")
     return _replaced(configuration, values)
+
+
+def _wireguard_keys(configuration: HostConfiguration, stack_secret: str) -> dict[tuple[str, str], str]:
+    """The keys that the configuration names, and no others."""
+    own = configuration.name
+    known: dict[str, Callable[[str], str]] = {
+        "wireguard": lambda _: private_key(stack_secret, own),
+        "wireguard-public": lambda name: public_key(stack_secret, name),
+        "wireguard-shared": lambda name: shared_key(stack_secret, own, name),
+    }
+    return {(kind, name): known[kind](name) for kind, name in _placeholders(configuration) if kind in known}
 
 
 def server_certificate(authority_secret: str, server: str, address: str | None) -> dict[str, str]:

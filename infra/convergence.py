@@ -16,6 +16,7 @@ from hosts.converge.order import waves
 from hosts.converge.request import Connection, Request
 from hosts.render import host_configuration
 from hosts.secrets import AUTHORITY_SECRET, ORIGIN_CERTIFICATE, needed_secrets
+from hosts.services.wireguard import linked_peers
 from hosts.specification import HostSpecification
 from infra.host_specifications import host_specifications
 from infra.problems import Problem, SettingsError
@@ -83,16 +84,17 @@ class Convergence:
         if host.jump_host is not None:
             way = {"address": host.private_address or server.private_address, "jump_address": servers[host.jump_host].public_ipv4}
         addresses = {name: other.private_address or servers[name].private_address for name, other in self._hosts.items()}
+        public_addresses = {peer.name: servers[peer.name].public_ipv6 for peer in linked_peers(host)}
         # Private addresses are the same in many stacks, and so many machines: each application has a list of its own.
         known_hosts = Path(f"~/.ssh/known_hosts.{self._settings.name}")
         key = Path(self._settings.convergence.ssh_key_file)
 
         def written(known: Mapping[str, Any]) -> str:
             connection = Connection(**known["way"], key_file=key, known_hosts_file=known_hosts)
-            request = Request(configuration=configuration, connection=connection, secrets=known["secrets"], addresses=known["addresses"])
-            return _REQUEST.dump_json(request).decode()
+            given = {name: known[name] for name in ("secrets", "addresses", "public_addresses")}
+            return _REQUEST.dump_json(Request(configuration=configuration, connection=connection, **given)).decode()
 
-        inputs: dict[str, Any] = {"way": way, "secrets": secrets, "addresses": addresses}
+        inputs: dict[str, Any] = {"way": way, "secrets": secrets, "addresses": addresses, "public_addresses": public_addresses}
         return pulumi.Output.secret(pulumi.Output.all(**inputs).apply(written))
 
     def _secrets(

@@ -50,6 +50,7 @@ class BuiltServer:
 
     server_id: pulumi.Output[str]
     public_ipv4: pulumi.Output[str]
+    public_ipv6: pulumi.Output[str]
     private_address: pulumi.Output[str]
     parts: list[pulumi.Resource]
 
@@ -104,7 +105,7 @@ class _RegionBuilder:
                 "public_ipv6": component.public_ipv6,
                 "private_address": component.private_address,
             }
-            built = BuiltServer(component.server_id, component.public_ipv4, component.private_address, [component])
+            built = BuiltServer(component.server_id, component.public_ipv4, component.public_ipv6, component.private_address, [component])
             self.built.built_servers[server.name] = built
             if role == "app":
                 self._targets = self._app_targets(group)

@@ -64,7 +64,13 @@ def rules_of(settings: Settings, region: Region, role: str) -> tuple[Rule, ...]:
         jump_host=any(server.name == jump and server.role == role for server in servers_of(region)),
         behind_cloudflare=settings.edge.enabled,
         behind_load_balancer=region.load_balancer.enabled,
+        other_regions=not role.startswith("kubernetes-") and any(_is_linked(other) for other in settings.regions if other is not region),
     )
+
+
+def _is_linked(region: Region) -> bool:
+    """Whether the region has servers with links to those of other regions: Kubernetes' nodes have none (`hosts.services.wireguard`)."""
+    return any(not server.role.startswith("kubernetes-") for server in servers_of(region))
 
 
 def _kubernetes_nodes(region: Region) -> Iterator[Server]:

@@ -1,6 +1,6 @@
 """What a convergence is asked, and what it answers: plain data that crosses a process boundary as JSON."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -30,13 +30,15 @@ class Connection:
 class Request:
     """Make a server what `configuration` says ('apply'), or say what differs ('look').
 
-    `secrets` are by name; `addresses` are private addresses by server, needed for those that the provider assigns.
+    `secrets` are by name; `addresses` are private addresses by server, needed for those that the provider assigns; `public_addresses` are
+    IPv6 addresses by server, needed for those of other regions.
     """
 
     configuration: HostConfiguration
     connection: Connection
     secrets: dict[str, str]
     addresses: dict[str, str]
+    public_addresses: dict[str, str] = field(default_factory=dict)
     mode: Literal["apply", "look"] = "apply"
 
 

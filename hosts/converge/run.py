@@ -38,7 +38,7 @@ def converge(request: Request) -> Result:
     """
     began = time.monotonic()
     configuration, secrets = request.configuration, request.secrets
-    filled = fill_in(configuration, secrets=secrets, addresses=request.addresses)
+    filled = fill_in(configuration, secrets=secrets, addresses=request.addresses, public_addresses=request.public_addresses)
     question = {
         "mode": request.mode,
         "who": _who(),

@@ -1,0 +1,66 @@
+"""WireGuard between the servers of different regions, whose private networks don't meet.
+
+Every server has a link to each server of the other regions, and none stands in between that could fail. Both ends have their own private
+addresses in the tunnel too, and each peer's is routed into it: so a server of another region is reached by the address by which its
+neighbours reach it, firewalls see the source that they know, and what stays within a region never enters the tunnel.
+"""
+
+from hosts.configuration import HostFile, Service, address_of
+from hosts.reachability import TUNNEL_PORT
+from hosts.specification import HostSpecification, Peer
+from hosts.templating import render_template
+
+INTERFACE = "wg0"
+
+CONFIGURATION = f"/etc/wireguard/{INTERFACE}.conf"
+
+ROUTES_SCRIPT = "/usr/local/lib/rungway/wireguard-routes"
+
+KEEPALIVE_SECONDS = 25
+"""Shorter than the time after which a firewall forgets a silent UDP flow (wireguard.com, "NAT and Firewall Traversal Persistence")."""
+
+
+def linked_peers(host: HostSpecification) -> tuple[Peer, ...]:
+    """The servers of other regions that `host` has a link to. Kubernetes' nodes have none: they are not converged."""
+    if _is_node(host):
+        return ()
+    return tuple(peer for peer in host.peers if peer.region != host.region and not _is_node(peer))
+
+
+def wireguard(host: HostSpecification) -> Service | None:
+    """The links of a server; None where the stack has servers in one region only."""
+    peers = linked_peers(host)
+    if not peers:
+        return None
+    content = render_template(
+        "wireguard/wg0.conf",
+        address=address_of(host),
+        port=TUNNEL_PORT,
+        peers=[(peer.name, address_of(peer)) for peer in peers],
+        keepalive_seconds=KEEPALIVE_SECONDS,
+    )
+    unit = f"wg-quick@{INTERFACE}.service"
+    return Service(
+        name="wireguard",
+        packages=("wireguard-tools",),
+        files=(
+            HostFile(path=CONFIGURATION, content=content, mode=0o600),
+            HostFile(
+                path=f"/etc/systemd/system/{unit}.d/10-rungway.conf",
+                content=render_template("wireguard/wg-quick.service.conf", script=ROUTES_SCRIPT),
+            ),
+            HostFile(path=ROUTES_SCRIPT, content=render_template("wireguard/routes.sh", interface=INTERFACE), mode=0o755),
+        ),
+        # All of it is tried where nothing else sees it: an interface of that name in a network of its own.
+        checks=(
+            "unshare --net --mount bash -euc 'mkdir --parents /run/wireguard; mount -t tmpfs tmpfs /run/wireguard; "
+            f"wg-quick up {INTERFACE}; wg-quick down {INTERFACE}'",
+        ),
+        units=(unit,),
+        on_change="reload",
+        probe=f'test "$(wg show {INTERFACE} peers | wc --lines)" -eq {len(peers)}',
+    )
+
+
+def _is_node(server: HostSpecification | Peer) -> bool:
+    return server.role.startswith("kubernetes-")
