@@ -1,5 +1,6 @@
 """Prometheus: whom it asks, what it keeps, and that each alert fires when it should and only then (with promtool, on the real rules)."""
 
+import dataclasses
 import re
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from tests.support.monitored_hosts import (
 
 RULE_TESTS = sorted((Path(__file__).parents[1] / "prometheus_rules").glob("*.yml"))
 OTHER_APP = Peer("app-us-1", "app", "10.1.1.10", "us", services=("application",))
+OTHER_DATABASE = Peer("database-us-1", "database", "10.1.2.10", "us", services=("postgresql",))
 OTHER_MONITORING = Peer("monitoring-us-1", "monitoring", "10.1.4.10", "us", services=("monitoring",))
 
 
@@ -158,10 +160,16 @@ def test_redis_is_late_with_a_save_after_twice_the_time_between_two() -> None:
     assert f"> {2 * SAVE_EVERY_SECONDS} and" in _rules(monitoring_host())["redis.yml"]
 
 
+def test_a_standbys_newest_transaction_has_an_age_only_where_heartbeats_are_written() -> None:
+    unsaved = dataclasses.replace(MONITORING, backup_every_hours=0)
+
+    assert "PostgresqlStandbyStale" in _rules(monitoring_host(region="us", peers=(OTHER_DATABASE, MONITORING_PEER)))["postgresql.yml"]
+    assert "PostgresqlStandbyStale" not in _rules(monitoring_host(monitoring=unsaved))["postgresql.yml"]
+
+
 def test_only_who_watches_the_primary_region_misses_its_primary() -> None:
-    elsewhere = Peer("database-us-1", "database", "10.1.2.10", "us", services=("postgresql",))
     own = _rules(monitoring_host())
-    other = _rules(monitoring_host(region="us", peers=(elsewhere, DATABASE_PEER, MONITORING_PEER)))
+    other = _rules(monitoring_host(region="us", peers=(OTHER_DATABASE, DATABASE_PEER, MONITORING_PEER)))
 
     assert "PostgresqlNoPrimary" in own["postgresql.yml"]
     assert "PostgresqlNoPrimary" not in other["postgresql.yml"]
