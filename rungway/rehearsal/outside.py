@@ -172,6 +172,15 @@ class RehearsalAuthority:
         private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
         return certificate.public_bytes(serialization.Encoding.PEM), private
 
+    def answer(self, request: str) -> str:
+        """The certificate (PEM) for a signing request (PEM): for its key and its names, and for nothing else that it asks for."""
+        asked = x509.load_pem_x509_csr(request.encode())
+        key = asked.public_key()
+        assert isinstance(key, ec.EllipticCurvePublicKey)  # noqa: S101 (our own request)
+        names = asked.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+        builder = self._builder(asked.subject, key).add_extension(names.value, names.critical)
+        return builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
+
     def _builder(self, subject: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
         now = datetime.datetime.now(datetime.UTC)
         return (

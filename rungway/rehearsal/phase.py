@@ -43,6 +43,8 @@ IMAGE = "rehearsal/notes:1"
 """The reference application (examples/app)."""
 APPLICATION = Path(__file__).resolve().parents[2] / "examples/app"
 
+ACME_PACKAGES = ("certbot",)
+"""What servers need that change over to certificates by ACME, which is tried in every phase."""
 AUDIT_PACKAGES = ("lynis",)
 """What a rehearsal installs on a server to look at it, after everything else was tried."""
 
@@ -75,7 +77,7 @@ class RehearsedPhase:
     def prepare(self) -> None:
         """Make roots, networks, the world outside and the disks of all servers. Nothing runs yet but the world outside."""
         packages = {package for configuration in self.configurations.values() for package in configuration.packages}
-        pool = self._roots.pool({*packages, *AUDIT_PACKAGES})
+        pool = self._roots.pool({*packages, *ACME_PACKAGES, *AUDIT_PACKAGES})
         outside_layer = self._roots.with_packages("outside", OUTSIDE_PACKAGES)
         base = self._roots.base()
         image = self._roots.application_image(APPLICATION) if any(host.application for host in self.hosts.values()) else None

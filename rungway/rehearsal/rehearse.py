@@ -14,7 +14,7 @@ from hosts.specification import HostSpecification
 from infra.host_specifications import host_specifications
 from infra.settings import Settings
 from rungway.errors import RungwayError
-from rungway.rehearsal import baseline, failures
+from rungway.rehearsal import baseline, certificates, failures
 from rungway.rehearsal.machine import check_machine, kernel_lacks
 from rungway.rehearsal.network import OUTSIDE
 from rungway.rehearsal.phase import DOMAIN, NOT_HERE, RehearsedPhase, remove_leftovers
@@ -43,6 +43,7 @@ FAILURES = (
     failures.application_power_cut,
     failures.application_reboot,
     failures.clock_jump,
+    certificates.other_authority,
 )
 
 
@@ -78,7 +79,7 @@ def _rehearsed(stack: Stack, settings: Settings, hosts: list[HostSpecification],
         door = FrontDoor(phase) if phase.public_names() else None
         if door is not None:
             door.trust()
-            _certify(phase)
+            certificates.ask_acme(phase)
             door.wait_until_served(SERVED_SECONDS)
             yield Check("from nothing to serving", True, round(time.monotonic() - prepared, 1), "s", "roots and packages made before")
         for look in BASELINE:
@@ -175,14 +176,6 @@ def _alone(stack: Stack) -> Iterator[None]:
             yield
         finally:
             lock.truncate(0)
-
-
-def _certify(phase: RehearsedPhase) -> None:
-    """Have the certificates made now: the timer would come within minutes."""
-    for server in phase.servers.values():
-        application = server.host.application
-        if application and application.hostnames and not application.origin_certificate:
-            server.run(f"systemctl start {ACME_UNIT}", 120)
 
 
 def _skips(settings: Settings) -> Iterator[Check]:

@@ -21,17 +21,25 @@ WARM_UP_SECONDS = 3.0
 
 
 class FrontDoor:
-    """The public name of the application, with the certificate that its visitors trust."""
+    """The public name of the application, seen from where Cloudflare stands, with the certificates that it trusts."""
 
     def __init__(self, phase: RehearsedPhase) -> None:
         self._phase = phase
         self.name, self.address = next(iter(phase.public_names().items()))
-        self.authority_file = phase.directory / "acme-authority.crt"
+        self.authority_file = phase.directory / "authorities.crt"
+        self.cloudflare_file = phase.directory / "cloudflare-authority.crt"
+        self.acme_authority_file = phase.directory / "acme-authority.crt"
 
     def trust(self) -> None:
-        """Trust the certificate authority of this rehearsal."""
+        """Trust this rehearsal's Cloudflare and its ACME authority, as Cloudflare's strict mode does."""
         assert self._phase.outside is not None  # noqa: S101 (the phase is prepared)
-        self.authority_file.write_text(self._phase.outside.acme_authority())
+        texts = {
+            self.cloudflare_file: self._phase.cloudflare.certificate.decode(),
+            self.acme_authority_file: self._phase.outside.acme_authority(),
+        }
+        for file, text in texts.items():
+            file.write_text(text)
+        self.authority_file.write_text("".join(texts.values()))
 
     def request(self, path: str, *options: str, scheme: str = "https") -> tuple[int, str]:
         """One request with curl, as a visitor. Returns curl's exit code and the answer's status, version and body."""
