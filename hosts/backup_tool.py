@@ -33,6 +33,9 @@ class BackupTool(Protocol):
     fetch_for_drill: str
     """The restore_command of a drill, which must not meet the running database."""
 
+    def fetch_of(self, region: str) -> str:
+        """The restore_command of a copy of another region's database."""
+
     def directories(self) -> tuple[Directory, ...]:
         """The directories that it needs."""
 
@@ -65,6 +68,10 @@ class PgBackRest:
     # The running database has its own queue of fetched segments and its own lock.
     fetch_for_drill = f'{_PGBACKREST} --pg1-path="$PWD" --no-archive-async --lock-path=/run/postgresql/drill archive-get %f "%p"'
 
+    def fetch_of(self, region: str) -> str:
+        """The same, from the path of another region; what this region archives when it is promoted goes into its own."""
+        return f'{_PGBACKREST} --repo1-path={_path(region)} archive-get %f "%p"'
+
     def directories(self) -> tuple[Directory, ...]:
         """Where segments of the write-ahead log wait for the bucket."""
         return (Directory(path="/var/spool/pgbackrest", owner="postgres", group="postgres", mode=0o750),)
@@ -78,7 +85,7 @@ class PgBackRest:
         content = render_template(
             "backup/pgbackrest.conf",
             bucket=backup.bucket,
-            path=f"/postgresql/{host.region}",
+            path=_path(host.region),
             endpoint=secret("backup-endpoint"),
             key_id=secret("backup-key-id"),
             key_secret=secret("backup-key-secret"),
@@ -92,6 +99,11 @@ class PgBackRest:
             HostFile(path="/etc/pgbackrest.conf", content=content, group="postgres", mode=0o640),
             HostFile(path=_BACKUPS, content=render_template("backup/pgbackrest_backups.py")),
         )
+
+
+def _path(region: str) -> str:
+    """Where the repository of a region is in the bucket."""
+    return f"/postgresql/{region}"
 
 
 BACKUP_TOOL: BackupTool = PgBackRest()

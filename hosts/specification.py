@@ -70,6 +70,10 @@ class PostgresqlService:
     (`hosts.budgets`). `max_connections` and `reserved_connections` are connections, the reserved ones a share of the former.
     `synchronous_commit` makes a commit wait for a standby. `standbys` counts the other nodes of the region's database. `clients` is
     the number of connections that all application processes of the region may open together.
+
+    `follows` names the servers whose primary the region's database copies, empty in the region that takes the writes. A copy refuses to
+    start with fewer connections or worker processes than its primary has, so its `max_connections` are at least the primary's, and
+    `primary_cores` are the most cores of a server that it follows.
     """
 
     version: int
@@ -80,6 +84,8 @@ class PostgresqlService:
     synchronous_commit: bool
     standbys: int
     clients: int
+    follows: tuple[str, ...] = ()
+    primary_cores: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -247,9 +247,9 @@ POSTGRESQL: tuple[Rule, ...] = (
     Rule("jit", _constant("off"), "compiling costs a web query more than it saves", f"{POSTGRESQL_DOCUMENTATION}, 30.2"),
     Rule(
         "max_worker_processes",
-        lambda host: str(max(8, host.cores + 4)),
-        "parallel workers of every core and room for extensions' own",
-        f"{POSTGRESQL_DOCUMENTATION}, 19.4",
+        lambda host: str(max(8, max(host.cores, _postgresql(host).primary_cores) + 4)),
+        "parallel workers of every core and room for extensions' own; as many as the primary has, or a standby does not start",
+        f"{POSTGRESQL_DOCUMENTATION}, 19.4 and 26.4.3",
     ),
     Rule("max_parallel_workers", lambda host: str(host.cores), "as many as there are cores", PGTUNE),
     Rule("max_parallel_workers_per_gather", lambda host: str(parallel_workers_per_query(host)), "half the cores, at most 4", PGTUNE),

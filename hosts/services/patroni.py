@@ -16,7 +16,10 @@ Patroni copies them to the others. Settings that all nodes must share live in et
 in /etc/patroni/dynamic.yml; the rest is a reload. What needs a restart of PostgreSQL waits for one: `patronictl list` shows it, and
 `patronictl restart main` does it, the primary last.
 
-A second region votes for itself, so its servers are a database of their own.
+Another region votes for itself, in an etcd of its own, and its leader follows the primary of the first region (Patroni documentation,
+"Standby cluster"; `hosts.services.replication`). Patroni chooses synchronous standbys among its own members, so a commit never waits for
+another region. That a region follows is said when it is born, and kept right as long as it is so: whoever promotes it takes the section
+out of etcd, and no convergence puts it back.
 """
 
 from dataclasses import replace
@@ -31,6 +34,7 @@ from hosts.services.postgresql import (
     host_based_authentication,
     postgresql_parameters,
 )
+from hosts.services.replication import CONNECT_SECONDS, followed_addresses, passfile, restore_command, same_cluster_task
 from hosts.specification import HostSpecification, PostgresqlService
 from hosts.templating import render_template
 
@@ -74,6 +78,7 @@ PATRONI_PARAMETERS = frozenset(
 
 CONFIG = "/etc/patroni/config.yml"
 DYNAMIC = "/etc/patroni/dynamic.yml"
+STANDBY = "/etc/patroni/standby.yml"
 CHECK = "/usr/local/lib/rungway/patroni-check"
 PROBE = "/usr/local/lib/rungway/patroni-probe"
 
@@ -89,6 +94,7 @@ def _service(host: HostSpecification, postgresql: PostgresqlService) -> Service:
     directory = data_directory(host)
     parameters = {name: value for name, value in postgresql_parameters(host).items() if name not in PATRONI_PARAMETERS}
     dynamic = _dynamic(postgresql, parameters)
+    standby = _standby(host)
     return Service(
         name="patroni",
         # The backup tool too: a standby whose restore command is not there at all does not start (its shell's 127 is fatal to recovery).
@@ -103,24 +109,32 @@ def _service(host: HostSpecification, postgresql: PostgresqlService) -> Service:
             Directory(path=directory, owner="postgres", group="postgres", mode=0o700),
         ),
         files=(
-            _private(CONFIG, _configuration(host, postgresql, parameters, dynamic)),
+            _private(CONFIG, _configuration(host, postgresql, parameters, dynamic + standby)),
             _private(DYNAMIC, dynamic),
+            *((_private(STANDBY, standby), *passfile(host)) if standby else ()),
             _private("/etc/patroni/post-bootstrap", _post_bootstrap(host), mode=0o700),
             HostFile(path="/etc/patroni/postgresql.conf", content="# Every setting comes from Patroni.\n"),
             HostFile(
                 path="/etc/systemd/system/patroni.service.d/rungway.conf",
-                content=render_template("patroni/rungway.conf", data_directory=directory),
+                content=render_template(
+                    "patroni/rungway.conf", data_directory=directory, connect_seconds=CONNECT_SECONDS if standby else 0
+                ),
             ),
             HostFile(path=CHECK, content=render_template("patroni/check.sh", config=CONFIG), mode=0o755),
             HostFile(path=PROBE, content=render_template("patroni/probe.sh", address=address_of(host)), mode=0o755),
         ),
         checks=(CHECK,),
+        before=same_cluster_task(host, directory),
         units=("patroni.service",),
         masked=(f"postgresql@{postgresql.version}-main.service",),
         # A restart of Patroni would restart PostgreSQL.
         on_change="reload",
         probe=PROBE,
-        after=(_dynamic_configuration(), *(_on_a_primary(task) for task in database_roles_tasks(host))),
+        after=(
+            _shared_configuration("shared configuration", DYNAMIC),
+            *((_shared_configuration("region that is followed", STANDBY, only_with="standby_cluster"),) if standby else ()),
+            *(_on_a_primary(task) for task in database_roles_tasks(host)),
+        ),
     )
 
 
@@ -139,6 +153,12 @@ def _dynamic(postgresql: PostgresqlService, parameters: dict[str, str]) -> str:
         synchronous=postgresql.synchronous_commit,
         parameters=sorted((name, value) for name, value in parameters.items() if name in SHARED_PARAMETERS),
     )
+
+
+def _standby(host: HostSpecification) -> str:
+    """The section of a region that follows the first one; empty in the first one."""
+    addresses = followed_addresses(host)
+    return render_template("patroni/standby.yml", addresses=addresses, restore_command=restore_command(host)) if addresses else ""
 
 
 def _configuration(host: HostSpecification, postgresql: PostgresqlService, parameters: dict[str, str], dynamic: str) -> str:
@@ -171,17 +191,18 @@ def _on_a_primary(task: Task) -> Task:
     return replace(task, unless=f"{is_primary} || exit 0\n{task.unless}")
 
 
-def _dynamic_configuration() -> Task:
+def _shared_configuration(name: str, file: str, *, only_with: str = "") -> Task:
     """Makes the shared configuration in etcd what the file says, and leaves alone what the file does not name, such as a pause.
 
-    Nothing is to do before the first primary has written it there, or while etcd can't be asked.
+    Nothing is to do before the first primary has written it there, or while etcd can't be asked, and where the section `only_with` is gone.
     """
     ask = f"timeout 15 patronictl --config-file {CONFIG}"
+    guard = f"grep --quiet '^{only_with}:' <<<\"$shared\" || exit 0\n" if only_with else ""
     return Task(
-        name="shared configuration",
+        name=name,
         unless=(
-            f'shared=$({ask} show-config) || exit 0\n[ -n "$shared" ] || exit 0\n'
-            f"{ask} edit-config --apply {DYNAMIC} </dev/null 2>/dev/null | grep --quiet --line-regexp 'Not changed'"
+            f'shared=$({ask} show-config) || exit 0\n[ -n "$shared" ] || exit 0\n{guard}'
+            f"{ask} edit-config --apply {file} </dev/null 2>/dev/null | grep --quiet --line-regexp 'Not changed'"
         ),
-        script=f"{ask} edit-config --force --apply {DYNAMIC}",
+        script=f"{ask} edit-config --force --apply {file}",
     )

@@ -9,12 +9,26 @@ from dataclasses import dataclass
 from hosts import tuning
 from hosts.backup_tool import BACKUP_TOOL
 from hosts.configuration import Account, Directory, HostFile, Service, Task, address_of, secret
+from hosts.services.replication import (
+    COPY,
+    copy_files,
+    database_peers,
+    follow,
+    has_rewind,
+    passfile,
+    same_cluster_task,
+    standby_parameters,
+    streaming_parameters,
+)
 from hosts.specification import HostSpecification, PostgresqlService
 from hosts.templating import render_template
 
 AUTHORITY = "/etc/rungway/tls/authority.crt"
 CERTIFICATE = "/etc/rungway/tls/server.crt"
 KEY = "/etc/rungway/tls/server.key"
+
+COPY_SECONDS = 1500
+"""How long a convergence waits for the copy of another region's database; a task may take 1800 (`hosts.converge.agent`)."""
 
 PSQL = "runuser -u postgres -- psql -XAtq -v ON_ERROR_STOP=1 -d postgres"
 """Runs SQL as the superuser, who is known by the socket; prints bare values."""
@@ -31,20 +45,20 @@ def postgresql_parameters(host: HostSpecification) -> dict[str, str]:
 def host_based_authentication(host: HostSpecification) -> tuple[str, ...]:
     """The lines of pg_hba.conf. Passwords (SCRAM) over TLS for everything but the superuser, who comes through the socket alone.
 
-    The application comes from the private networks that the firewall lets reach PostgreSQL, standbys from the database servers alone.
-    What no line names is refused.
+    The application comes from the private networks that the firewall lets reach PostgreSQL, standbys from the database servers alone,
+    those of other regions among them. What no line names is refused.
     """
     networks = ["127.0.0.1/32", *_private_networks(host)]
-    servers = ["127.0.0.1/32", *(f"{address_of(peer)}/32" for peer in host.peers if peer.role == "database")]
+    servers = ["127.0.0.1/32", *(f"{address_of(peer)}/32" for peer in database_peers(host))]
     rules = [
         "local all postgres peer",
         *_password_rules("application", "application", networks),
         *_password_rules("postgres,application", "monitoring", ["127.0.0.1/32"]),
         *_password_rules("replication", "replication", servers),
     ]
-    if host.pgbouncer:
+    if _has_pgbouncer(host):
         rules += _password_rules("application", "pgbouncer", ["127.0.0.1/32"])
-    if _postgresql(host).standbys:
+    if has_rewind(host):
         rules += _password_rules("postgres", "rewind", servers)
     return tuple(rules)
 
@@ -70,8 +84,8 @@ def database_roles_tasks(host: HostSpecification) -> tuple[Task, ...]:
     values = {
         "roles": _roles(host),
         "authority": AUTHORITY,
-        "pgbouncer": host.pgbouncer is not None,
-        "rewind": _postgresql(host).standbys > 0,
+        "pgbouncer": _has_pgbouncer(host),
+        "rewind": has_rewind(host),
         "psql": PSQL,
     }
     return (
@@ -84,10 +98,12 @@ def database_roles_tasks(host: HostSpecification) -> tuple[Task, ...]:
 
 
 def postgresql(host: HostSpecification) -> tuple[Service, ...]:
-    """PostgreSQL on `host` where it has no standbys; empty without PostgreSQL, and where Patroni runs it."""
+    """PostgreSQL on `host` where its region has no other; empty without PostgreSQL, and where Patroni runs it."""
     if host.postgresql is None or host.postgresql.standbys:
         return ()
-    return (cluster_defaults(), _cluster(host, host.postgresql.version), _server(host, host.postgresql.version))
+    version = host.postgresql.version
+    following = (follow(host, data_directory(host)),) if host.postgresql.follows else ()
+    return (cluster_defaults(), _cluster(host, version), _server(host, version), *following)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,9 +129,9 @@ def _roles(host: HostSpecification) -> tuple[_Role, ...]:
         _Role(name="monitoring", database="postgres", member_of=("pg_monitor", *reserved)),
         _Role(name="replication", database="replication", replication=True),
     ]
-    if host.pgbouncer:
+    if _has_pgbouncer(host):
         roles.append(_Role(name="pgbouncer", database="application"))
-    if database.standbys:
+    if has_rewind(host):
         roles.append(_Role(name="rewind", database="postgres"))
     return tuple(roles)
 
@@ -137,9 +153,10 @@ def _fixed_parameters(host: HostSpecification) -> dict[str, str]:
         "timezone": "UTC",
         "log_timezone": "UTC",
         "archive_mode": "off",
+        **standby_parameters(host),
     }
     if host.backup:
-        # Half of the promise is for waiting, half for sending and for a second try.
+        # Half of the promise is for waiting, half for sending and for a second try. A standby archives nothing (archive_mode=always would).
         wait_seconds = host.backup.recovery_point_minutes * 60 // 2
         parameters |= {"archive_mode": "on", "archive_command": BACKUP_TOOL.archive, "archive_timeout": f"{wait_seconds}s"}
     return parameters
@@ -153,6 +170,11 @@ def _password_rules(databases: str, role: str, sources: Iterable[str]) -> list[s
     return [f"hostssl {databases} {role} {source} scram-sha-256" for source in sources]
 
 
+def _has_pgbouncer(host: HostSpecification) -> bool:
+    """Whether a pooler logs in somewhere: a copy in another region has the roles that its primary made."""
+    return host.pgbouncer is not None or any("pgbouncer" in peer.services for peer in host.peers)
+
+
 def _postgresql(host: HostSpecification) -> PostgresqlService:
     if host.postgresql is None:
         raise ValueError(f"{host.name}: no PostgreSQL on this server; allowed: servers with it")
@@ -160,18 +182,26 @@ def _postgresql(host: HostSpecification) -> PostgresqlService:
 
 
 def _cluster(host: HostSpecification, version: int) -> Service:
-    """The packages and an empty cluster; or the one that an earlier server left on the volume."""
+    """The packages and an empty cluster; in another region a copy of the first one's; or what an earlier server left on the volume."""
     data = data_directory(host)
+    create = render_template("postgresql/create-cluster.sh", data=data, version=version)
+    files: tuple[HostFile, ...] = ()
+    if _postgresql(host).follows:
+        copy = render_template("postgresql/create-standby.sh", data=data, version=version, unit=f"{COPY}.service", seconds=COPY_SECONDS)
+        create = copy + create
+        files = (*passfile(host), *copy_files(host, data))
     return Service(
         name="postgresql-cluster",
         packages=(f"postgresql-{version}", *(BACKUP_TOOL.packages if host.backup else ())),
         accounts=(Account(name="postgres", home="/var/lib/postgresql", groups=("tls-key",)),),
         directories=(Directory(path=data.removesuffix(f"/{version}/main"), owner="postgres", group="postgres"),),
+        files=files,
         before=(
+            *same_cluster_task(host, data),
             Task(
                 name="cluster",
                 unless=f"test -f /etc/postgresql/{version}/main/postgresql.conf && test -f {data}/PG_VERSION",
-                script=render_template("postgresql/create-cluster.sh", data=data, version=version),
+                script=create,
             ),
         ),
     )
@@ -181,7 +211,7 @@ def _server(host: HostSpecification, version: int) -> Service:
     data = data_directory(host)
     etc = f"/etc/postgresql/{version}/main"
     unit = f"postgresql@{version}-main"
-    own = {"listen_addresses": f"127.0.0.1,{address_of(host)}", "port": "5432"}
+    own = {"listen_addresses": f"127.0.0.1,{address_of(host)}", "port": "5432", **streaming_parameters(host)}
     return Service(
         name="postgresql",
         files=(
@@ -202,7 +232,12 @@ def _server(host: HostSpecification, version: int) -> Service:
             ),
             HostFile(
                 path=f"/etc/systemd/system/{unit}.service.d/rungway.conf",
-                content=render_template("postgresql/unit.conf", data=data, open_files=tuning.open_files(host)["postgresql"]),
+                content=render_template(
+                    "postgresql/unit.conf",
+                    data=data,
+                    follows=bool(_postgresql(host).follows),
+                    open_files=tuning.open_files(host)["postgresql"],
+                ),
             ),
         ),
         checks=(
