@@ -6,7 +6,7 @@ shopt -s nullglob
 target={{ directory }}/rungway-facts.prom
 {
     echo '# TYPE rungway_certificate_not_after_timestamp_seconds gauge'
-    for certificate in /etc/rungway/tls/*.crt /etc/letsencrypt/live/*/cert.pem; do
+    for certificate in /etc/rungway/tls/*.crt; do
         not_after=$(openssl x509 -in "$certificate" -noout -enddate | cut -d= -f2)
         echo "rungway_certificate_not_after_timestamp_seconds{path=\"$certificate\"} $(date --date "$not_after" +%s)"
     done

@@ -103,7 +103,7 @@ def test_a_unit_tries_until_its_address_is_there_and_only_the_node_exporter_sees
 def _facts(tmp_path: Path) -> tuple[subprocess.CompletedProcess[str], Path]:
     """Run the script with its paths below `tmp_path`."""
     script = content(exporters(host()), FACTS)
-    for path in ("/var/lib/prometheus/node-exporter", "/etc/rungway/tls", "/etc/letsencrypt", "/run/reboot-required"):
+    for path in ("/var/lib/prometheus/node-exporter", "/etc/rungway/tls", "/run/reboot-required"):
         script = script.replace(path, f"{tmp_path}{path}")
     (tmp_path / "var/lib/prometheus/node-exporter").mkdir(parents=True, exist_ok=True)
     done = subprocess.run(["bash"], input=script, capture_output=True, text=True, check=False)
