@@ -17,9 +17,10 @@ from hosts.configuration import HostConfiguration, HostFile, Service, Task
 from hosts.converge import run
 from hosts.converge.request import Request, Result
 from infra.host_specifications import host_specifications
+from rungway.rehearsal.cgroups import CGROUPS
 from rungway.rehearsal.phase import RehearsedPhase, remove_leftovers
 from rungway.rehearsal.rehearse import CACHE, WORK, settings_of
-from rungway.rehearsal.server import CGROUPS, RehearsedServer
+from rungway.rehearsal.server import RehearsedServer
 from rungway.stacks import find_stack, project_root
 from tests.support.machine import require_machine
 
