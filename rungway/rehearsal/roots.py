@@ -2,15 +2,20 @@
 
 import fcntl
 import hashlib
+import os
 import shutil
 import subprocess
+import weakref
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 from rungway.errors import RungwayError
 
 MIRROR = "http://deb.debian.org/debian"
 SUITE = "trixie"
+DPKG_STATUS = "var/lib/dpkg/status"
+"""What is installed in a root, below it."""
 
 BASE_PACKAGES = (
     "apparmor",
@@ -63,7 +68,12 @@ APPLICATION_PACKAGES = (
 """What the reference application needs: Debian's versions of its requirements, because a rehearsal has no other registry."""
 
 KEPT_ROOTS = 12
-"""Older roots and pools than so many are removed."""
+"""Older roots and pools than so many are removed, unless they are in use."""
+
+MIRROR_OPTIONS = ("Acquire::http::Timeout=20", "Acquire::Retries=1")
+"""apt's own are 30 s and three retries for each of many files (apt.conf(5)): minutes until a silent mirror is an error."""
+MAKE_SECONDS = 1800
+"""The longest that one step of making a root may take, for a mirror that answers, but hardly."""
 
 
 class Roots:
@@ -72,6 +82,7 @@ class Roots:
     def __init__(self, directory: Path, say: Callable[[str], None]) -> None:
         self._directory = directory
         self._say = say
+        self._held: dict[Path, int] = {}
 
     def base(self) -> Path:
         """A Debian root with what a provider's image has."""
@@ -80,12 +91,12 @@ class Roots:
     def with_packages(self, name: str, packages: Iterable[str]) -> Path:
         """The upper layer of a root: `packages` installed over the base, with no service started."""
         wanted = sorted(packages)
-        return self._cached(name, wanted, lambda path: self._make_layer(path, wanted))
+        return self._cached(name, [*wanted, self._state_of_base()], lambda path: self._make_layer(path, wanted))
 
     def pool(self, packages: Iterable[str]) -> Path:
         """A local package repository with `packages` and everything that they need over the base."""
         wanted = sorted(packages)
-        return self._cached("pool", wanted, lambda path: self._make_pool(path, wanted))
+        return self._cached("pool", [*wanted, self._state_of_base()], lambda path: self._make_pool(path, wanted))
 
     def application_image(self, source: Path) -> Path:
         """The root file system of the reference application in `source`, as a tar archive for `docker import`."""
@@ -93,8 +104,12 @@ class Roots:
         recipe = [*APPLICATION_PACKAGES, *(program.read_text() for program in programs)]
         return self._cached("application", recipe, lambda path: _make_image(path, programs)) / "image.tar"
 
+    def _state_of_base(self) -> str:
+        """What is installed in the base. A layer over another state of it, from a later day's mirror, would contradict it."""
+        return hashlib.sha256((self.base() / DPKG_STATUS).read_bytes()).hexdigest()
+
     def _cached(self, name: str, recipe: Sequence[str], make: Callable[[Path], None]) -> Path:
-        """What `make` makes at the path that it is given; made once for each recipe."""
+        """What `make` makes at the path that it is given; made once for each recipe, and kept as long as this object is."""
         digest = hashlib.sha256("\n".join((SUITE, MIRROR, *BASE_PACKAGES, *recipe)).encode()).hexdigest()
         path = self._directory / f"{name}-{digest[:12]}"
         self._directory.mkdir(parents=True, exist_ok=True)
@@ -103,38 +118,67 @@ class Roots:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not path.exists():
                 self._say(f"making {name}, once")
-                unfinished = path.with_suffix(".new")
-                remove_root(unfinished)
-                make(unfinished)
-                unfinished.rename(path)
+                self._make(name, path, make)
                 self._forget_old(name)
-        path.touch()
+            self._hold(path)
+            path.touch()
         return path
+
+    def _make(self, name: str, path: Path, make: Callable[[Path], None]) -> None:
+        unfinished, work = path.with_suffix(".new"), _work(path)
+        # What a killed run left, with its mounts.
+        remove_root(work)
+        remove_root(unfinished)
+        try:
+            make(unfinished)
+            unfinished.rename(path)
+        except RungwayError as error:
+            raise RungwayError(
+                f"{error}", hint=f"{name} is made of packages from {MIRROR}, once: can this machine reach it?", exit_code=error.exit_code
+            ) from None
+        finally:
+            remove_root(work)
+            remove_root(unfinished)
+
+    def _hold(self, path: Path) -> None:
+        """Keep other rehearsals from removing a root, be it from another container with the same cache."""
+        if path not in self._held:
+            self._held[path] = os.open(path, os.O_RDONLY)
+            fcntl.flock(self._held[path], fcntl.LOCK_SH)
+            weakref.finalize(self, os.close, self._held[path])
 
     def _forget_old(self, name: str) -> None:
         old = sorted(self._directory.glob(f"{name}-*"), key=lambda path: path.stat().st_mtime, reverse=True)[KEPT_ROOTS:]
+        # Servers that were left up lie on roots that no process holds any more.
+        mounted = Path("/proc/mounts").read_text()
         for path in old:
-            remove_root(path)
+            held = os.open(path, os.O_RDONLY)
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            finally:
+                os.close(held)
+            if str(path) not in mounted:
+                remove_root(path)
 
     def _make_base(self, path: Path) -> None:
-        run(["mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(BASE_PACKAGES)}", SUITE, str(path), MIRROR])
+        _bootstrap([f"--include={','.join(BASE_PACKAGES)}"], path)
         # Speed: a rehearsed server may lose its disk at any time.
         (path / "etc/dpkg/dpkg.cfg.d/unsafe-io").write_text("force-unsafe-io\n")
 
     def _make_layer(self, path: Path, packages: Sequence[str]) -> None:
         path.mkdir()
-        with Overlay([self.base()], path.with_suffix(".work"), upper=path) as root:
+        with Overlay([self.base()], _work(path), upper=path) as root:
             (root / "usr/sbin/policy-rc.d").write_text("#!/bin/sh\nexit 101\n")
             (root / "usr/sbin/policy-rc.d").chmod(0o755)
             self._apt(root, "install", *packages)
             run(["chroot", str(root), "apt-get", "clean"])
             (root / "usr/sbin/policy-rc.d").unlink()
-        shutil.rmtree(path.with_suffix(".work"), ignore_errors=True)
 
     def _make_pool(self, path: Path, packages: Sequence[str]) -> None:
         path.mkdir()
-        work = path.with_suffix(".work")
-        with Overlay([self.base()], work) as root:
+        with Overlay([self.base()], _work(path)) as root:
             self._apt(root, "install", "--download-only", *packages)
             archives = root / "var/cache/apt/archives"
             for package in archives.glob("*.deb"):
@@ -148,16 +192,16 @@ class Roots:
             finally:
                 run(["umount", str(root / "pool")])
             (path / "Packages").write_bytes(index.stdout)
-        shutil.rmtree(work, ignore_errors=True)
 
     def _apt(self, root: Path, *arguments: str) -> None:
         # The host's own name server, for as long as the packages are fetched.
         resolver = root / "etc/resolv.conf"
         resolver.unlink(missing_ok=True)
         shutil.copyfile("/etc/resolv.conf", resolver)
-        environment = ["env", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C.UTF-8"]
-        run(["chroot", str(root), *environment, "apt-get", "update", "--quiet", "--error-on=any"])
-        run(["chroot", str(root), *environment, "apt-get", "--yes", "--quiet", "--no-install-recommends", *arguments])
+        apt = ["chroot", str(root), "env", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C.UTF-8", "apt-get", "--quiet"]
+        apt += [f"--option={option}" for option in MIRROR_OPTIONS]
+        run([*apt, "update", "--error-on=any"], MAKE_SECONDS)
+        run([*apt, "--yes", "--no-install-recommends", *arguments], MAKE_SECONDS)
         resolver.unlink()
 
 
@@ -166,7 +210,18 @@ def _make_image(path: Path, programs: Sequence[Path]) -> None:
     hooks = ["mkdir -p $1/srv/application", *(f"copy-in {program} /srv/application" for program in programs)]
     hooks.append("chroot $1 useradd --system --no-create-home application")
     options = ["--format=tar", f"--include={','.join(APPLICATION_PACKAGES)}", *(f"--customize-hook={hook}" for hook in hooks)]
-    run(["mmdebstrap", "--quiet", "--variant=minbase", *options, SUITE, str(path / "image.tar"), MIRROR])
+    _bootstrap(options, path / "image.tar")
+
+
+def _bootstrap(options: Sequence[str], path: Path) -> None:
+    apt = [f"--aptopt={option.replace('=', ' ')}" for option in MIRROR_OPTIONS]
+    # Not --quiet: it hides apt's own words, too.
+    run(["mmdebstrap", "--variant=minbase", *apt, SUITE, str(path), MIRROR, *options], MAKE_SECONDS)
+
+
+def _work(path: Path) -> Path:
+    """Where a root is worked on while it is made."""
+    return path.with_suffix(".work")
 
 
 class Overlay:
@@ -182,8 +237,10 @@ class Overlay:
         self.mount()
         return self.root
 
-    def __exit__(self, *_: object) -> None:
-        self.unmount()
+    def __exit__(self, failure: type[BaseException] | None, *_: object) -> None:
+        # After a failure that one is said, and whoever made the overlay removes all of it.
+        with suppress(RungwayError) if failure else nullcontext():
+            self.unmount()
 
     def mount(self) -> None:
         """Mount it at `root`."""
@@ -193,8 +250,12 @@ class Overlay:
         run(["mount", "-t", "overlay", "overlay", "-o", f"lowerdir={layers},upperdir={self._upper},workdir={self._work}", str(self.root)])
 
     def unmount(self) -> None:
-        """Unmount it, and whatever was mounted below."""
-        subprocess.run(["umount", "--recursive", str(self.root)], capture_output=True, check=False)
+        """Unmount it, and whatever was mounted below.
+
+        Raises:
+            RungwayError: something still uses it, so that what lies in the upper layer is not whole.
+        """
+        run(["umount", "--recursive", str(self.root)])
 
 
 def remove_root(path: Path) -> None:
@@ -206,14 +267,26 @@ def remove_root(path: Path) -> None:
     shutil.rmtree(path, ignore_errors=True)
 
 
-def run(command: list[str]) -> str:
+def run(command: list[str], timeout_seconds: float | None = None) -> str:
     """Run a command of the machine and return what it printed.
 
     Raises:
-        RungwayError: it failed, with the end of what it said.
+        RungwayError: it failed, with the end of what it said, or did not end in time.
     """
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
+    what = f"rehearsal: `{' '.join(command[:6])}`"
+    try:
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            timeout=timeout_seconds,
+        )
+    except subprocess.TimeoutExpired:
+        raise RungwayError(f"{what} did not end within {timeout_seconds:.0f} s") from None
     if done.returncode:
         said = "\n".join(done.stdout.strip().splitlines()[-8:])
-        raise RungwayError(f"rehearsal: `{' '.join(command[:6])}` failed with exit code {done.returncode}: {said}")
+        raise RungwayError(f"{what} failed with exit code {done.returncode}: {said}")
     return done.stdout

@@ -9,7 +9,7 @@ import pytest
 
 from rungway.errors import RungwayError
 from rungway.rehearsal import roots
-from rungway.rehearsal.roots import KEPT_ROOTS, Overlay, Roots, remove_root, run
+from rungway.rehearsal.roots import DPKG_STATUS, KEPT_ROOTS, MIRROR, Overlay, Roots, remove_root, run
 
 
 class _Roots(Roots):
@@ -18,16 +18,23 @@ class _Roots(Roots):
     def __init__(self, directory: Path, *, fails: bool = False) -> None:
         self.said: list[str] = []
         self.fails = fails
+        self.installed = "Package: dpkg\nVersion: 1.22.21\n"
         super().__init__(directory, self.said.append)
 
     def _make_base(self, path: Path) -> None:
         self._make_layer(path, ())
+        (path / DPKG_STATUS).parent.mkdir(parents=True)
+        (path / DPKG_STATUS).write_text(self.installed)
 
     def _make_layer(self, path: Path, packages: Sequence[str]) -> None:
         path.mkdir()
         (path / "packages").write_text(" ".join(packages))
         if self.fails:
             raise RungwayError("rehearsal: no network")
+
+
+def _made_and_let_go(cache: Path, package: str) -> Path:
+    return _Roots(cache).with_packages("layer", [package])
 
 
 def test_a_root_is_made_once(tmp_path: Path) -> None:
@@ -53,26 +60,62 @@ def test_another_base_is_another_root(tmp_path: Path, monkeypatch: pytest.Monkey
     assert _Roots(tmp_path).with_packages("layer", ["nginx"]) != before
 
 
+def test_another_state_of_the_base_is_another_layer(tmp_path: Path) -> None:
+    """A base that was forgotten and is made anew has a later day's packages."""
+    before = _Roots(tmp_path)
+    layer, pool = before.with_packages("layer", ["nginx"]), before.with_packages("pool", ["nginx"])
+    remove_root(before.base())
+    after = _Roots(tmp_path)
+    after.installed = "Package: dpkg\nVersion: 1.22.22\n"
+
+    assert after.base() == before.base()
+    assert after.with_packages("layer", ["nginx"]) != layer
+    assert after.with_packages("pool", ["nginx"]) != pool
+
+
 def test_a_root_that_could_not_be_finished_is_none(tmp_path: Path) -> None:
-    with pytest.raises(RungwayError, match="no network"):
+    with pytest.raises(RungwayError, match="no network") as caught:
         _Roots(tmp_path, fails=True).base()
 
+    assert caught.value.hint == f"base is made of packages from {MIRROR}, once: can this machine reach it?"
+    assert [path.name for path in tmp_path.iterdir()] == ["base.lock"]
     made = _Roots(tmp_path)
-    assert list(made.base().iterdir()) == [made.base() / "packages"]
+    assert (made.base() / "packages").exists()
     assert made.said == ["making base, once"]
-    assert not list(tmp_path.glob("*.new"))
+
+
+def test_what_a_killed_run_left_is_not_taken_for_a_root(tmp_path: Path) -> None:
+    base = _Roots(tmp_path).base()
+    base.rename(base.with_suffix(".new"))
+    (base.with_suffix(".new") / "half").touch()
+    (base.with_suffix(".work") / "root").mkdir(parents=True)
+
+    assert not (_Roots(tmp_path).base() / "half").exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([base.name, "base.lock"])
 
 
 def test_only_the_latest_roots_are_kept(tmp_path: Path) -> None:
-    made = _Roots(tmp_path)
-    paths = [made.with_packages("layer", [f"package-{number}"]) for number in range(KEPT_ROOTS)]
+    paths = [_made_and_let_go(tmp_path, f"package-{number}") for number in range(KEPT_ROOTS)]
     for age, path in enumerate(reversed(paths)):
         os.utime(path, (1_000_000 - age, 1_000_000 - age))
-    base = made.base()
-    made.with_packages("layer", ["one-more"])
+    base = _Roots(tmp_path).base()
+    _made_and_let_go(tmp_path, "one-more")
 
     assert [path.exists() for path in paths] == [False] + [True] * (KEPT_ROOTS - 1)
     assert base.exists()
+
+
+def test_roots_in_use_are_kept_however_old(tmp_path: Path) -> None:
+    user, other = _Roots(tmp_path), _Roots(tmp_path)
+    used = user.with_packages("layer", ["in use"])
+    unused = _made_and_let_go(tmp_path, "unused")
+    for path in (used, unused):
+        os.utime(path, (1_000_000, 1_000_000))
+    for number in range(KEPT_ROOTS + 1):
+        other.with_packages("layer", [f"package-{number}"])
+
+    assert used.exists()
+    assert not unused.exists()
 
 
 def test_a_failed_command_says_the_end_of_what_it_said() -> None:
@@ -81,6 +124,11 @@ def test_a_failed_command_says_the_end_of_what_it_said() -> None:
 
     numbers = "\n".join(str(number) for number in range(13, 21))
     assert str(caught.value) == f"rehearsal: `sh -c seq 20; exit 3` failed with exit code 3: {numbers}"
+
+
+def test_a_command_that_does_not_end_is_ended() -> None:
+    with pytest.raises(RungwayError, match=r"^rehearsal: `sleep 60` did not end within 0 s$"):
+        run(["sleep", "60"], 0.1)
 
 
 def test_a_command_returns_what_it_printed() -> None:
@@ -128,6 +176,38 @@ def test_an_overlay_is_unmounted_after_an_error(mounts: Path) -> None:
         run(["false"])
 
     assert not _mounted(root)
+
+
+@needs_root
+def test_roots_below_servers_that_were_left_up_are_kept(mounts: Path) -> None:
+    below = _made_and_let_go(mounts / "cache", "below a server")
+    os.utime(below, (1_000_000, 1_000_000))
+    Overlay([below], mounts / "server").mount()
+    made = _Roots(mounts / "cache")
+    for number in range(KEPT_ROOTS + 1):
+        made.with_packages("layer", [f"package-{number}"])
+
+    assert below.exists()
+
+
+@needs_root
+@pytest.mark.parametrize(
+    ("command", "said"), [("true", "`umount --recursive [^ ]*` failed with exit code 32: .*target is busy"), ("false", "`false` failed")]
+)
+def test_an_overlay_that_is_still_used_is_an_error_unless_there_is_another(mounts: Path, command: str, said: str) -> None:
+    (mounts / "layer").mkdir()
+    overlay = Overlay([mounts / "layer"], mounts / "overlay")
+    users = []
+
+    def use() -> None:
+        with overlay as root:
+            users.append(subprocess.Popen(["sleep", "60"], cwd=root))
+            run([command])
+
+    with pytest.raises(RungwayError, match=said):
+        use()
+    users[0].kill()
+    users[0].wait()
 
 
 @needs_root
