@@ -15,12 +15,13 @@ import pytest
 
 from hosts.configuration import HostConfiguration, HostFile, Service
 from hosts.render import host_configuration
-from hosts.secrets import fill_in, needed_secrets
+from hosts.secrets import AUTHORITY_SECRET, ORIGIN_CERTIFICATE, fill_in, needed_secrets, origin_certificate_request
 from hosts.specification import HostSpecification
 from infra.host_specifications import host_specifications
 from infra.reading import read_settings
 from infra.stack_file import engine_config, read_stack_file
 from rungway.errors import RungwayError
+from rungway.rehearsal.outside import RehearsalAuthority
 from rungway.rehearsal.roots import Roots
 from rungway.stacks import all_stacks, find_stack
 from tests.support.debian_root import Answer, Command, DebianRoot, Step, make_debian_root
@@ -153,6 +154,8 @@ BROKEN = (
     ("containers: ", "/etc/docker/daemon.json", "{\n"),
     ("nginx: ", "/etc/nginx/nginx.conf", "worker_process 1;\n"),
     ("nginx: ", "/etc/nginx/rungway/site.conf", "server { listen 127.0.0.1:81 }\n"),
+    ("nginx: ", "/etc/rungway/tls/site.crt", ""),
+    ("nginx: ", "/etc/rungway/tls/site.key", ""),
     ("exporters: mtail", "/etc/mtail/requests.mtail", "counter requests requests\n"),
     ("flags", "/etc/default/prometheus-node-exporter", 'ARGS="--colector.nonsense"\n'),
     ("flags", "/etc/default/prometheus", 'ARGS="--nonsense"\n'),
@@ -183,6 +186,9 @@ BROKEN = (
 """Who must refuse which file when this is added to it; nothing means that the file is emptied."""
 
 
+CLOUDFLARE = RehearsalAuthority()
+
+
 @dataclass(frozen=True, slots=True)
 class Server:
     """What a server holds, nothing left open, and its private address."""
@@ -192,10 +198,11 @@ class Server:
 
 
 def _with_every_option(host: HostSpecification) -> HostSpecification:
-    """With what the stacks leave unset: an application, and somebody whom alerts are sent to."""
+    """With what the stacks leave unset: an application, its name certified by ACME, and somebody whom alerts are sent to."""
     application, monitoring = host.application, host.monitoring
     if application:
-        application = dataclasses.replace(application, image="registry.example.com/shop:1", migration_command="./migrate --to=head")
+        image, migration = "registry.example.com/shop:1", "./migrate --to=head"
+        application = dataclasses.replace(application, image=image, migration_command=migration, origin_certificate=False)
     if monitoring:
         monitoring = dataclasses.replace(monitoring, alerts_are_sent=True)
     return dataclasses.replace(host, application=application, monitoring=monitoring)
@@ -217,6 +224,9 @@ def _servers(stack_name: str) -> dict[str, Server]:
     for name, host in variants.items():
         configuration = host_configuration(host)
         secrets = {secret: f"{secret}-of-a-test" for secret in needed_secrets(configuration)}
+        if ORIGIN_CERTIFICATE in secrets and host.application:
+            request = origin_certificate_request(secrets[AUTHORITY_SECRET], host.application.hostnames)
+            secrets[ORIGIN_CERTIFICATE] = CLOUDFLARE.answer(request)
         filled_in = fill_in(configuration, secrets=secrets, addresses=addresses)
         servers[name] = Server(filled_in, addresses[host.name])
     return servers
