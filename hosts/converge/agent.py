@@ -127,6 +127,7 @@ def _differences(service: Request) -> list[dict[str, Any]]:
     changes += [{"kind": "directory", "name": wanted["path"]} for wanted in service["directories"] if not _directory_is_right(wanted)]
     changes += [_file_change(file) for file in _changed_files(service)]
     changes += [{"kind": "removed file", "name": path} for path in service["absent"] if os.path.lexists(path)]
+    changes += [{"kind": "unread file", "name": path} for path in _unread_files(service)]
     changes += [{"kind": "masked unit", "name": unit} for unit in service["masked"] if not _is_masked(unit)]
     changes += [{"kind": "task", "name": task["name"]} for task in service["before"] if not _holds(task)]
     changes += [{"kind": "unit", "name": unit} for unit in service["units"] if not _runs(unit)]
@@ -195,6 +196,27 @@ def _wanted_ownership(wanted: Request) -> tuple[int, int, int]:
     return pwd.getpwnam(wanted["owner"]).pw_uid, grp.getgrnam(wanted["group"]).gr_gid, wanted["mode"]
 
 
+def _unread_files(service: Request) -> list[str]:
+    """Files of other services that have changed since the units were last started or reloaded successfully.
+
+    It is kept on the disk what they were then: the change may be from a run that was cut off before it came to this service.
+    """
+    try:
+        read = json.loads(_record(service).read_text())
+    except FileNotFoundError:
+        read = {}
+    return [path for path, digest in _digests(service).items() if read.get(path, "") != digest]
+
+
+def _digests(service: Request) -> dict[str, str]:
+    """The digests of the files that the units read; empty for one that is not there (yet)."""
+    return {path: hashlib.sha256(Path(path).read_bytes()).hexdigest() if Path(path).is_file() else "" for path in service["reads"]}
+
+
+def _record(service: Request) -> Path:
+    return STATE / "read" / f"{service['name']}.json"
+
+
 def _is_masked(unit: str) -> bool:
     return _systemctl("is-enabled", unit)[1] == "masked"
 
@@ -227,13 +249,24 @@ def _change(service: Request) -> None:
         _make_directory(wanted)
     files = _changed_files(service)
     absent = [path for path in service["absent"] if os.path.lexists(path)]
+    unread, digests = _unread_files(service), _digests(service)
     if files or absent:
         _check(service, files, absent)
         _replace(service, files, absent)
     else:
-        _start(service, changed=False)
+        _start(service, changed=bool(unread))
+    if unread:
+        _remember(service, digests)
     for task in service["after"]:
         _do(task)
+
+
+def _remember(service: Request, digests: dict[str, str]) -> None:
+    """The units run with these files of other services."""
+    record = _record(service)
+    _make_parents(record.parent)
+    _write(record, json.dumps(digests).encode(), (os.geteuid(), os.getegid(), 0o600)).replace(record)
+    _sync(record.parent)
 
 
 def _install(packages: list[str]) -> None:

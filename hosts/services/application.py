@@ -10,11 +10,10 @@ import shlex
 
 from hosts.configuration import Account, Directory, HostFile, Service, Task, secret
 from hosts.endpoints import database_endpoint, redis_endpoint
+from hosts.services.base import AUTHORITY
 from hosts.specification import ApplicationService, HostSpecification
 from hosts.templating import render_template
 from hosts.tuning import SQLALCHEMY, UVICORN, tuned
-
-AUTHORITY = "/etc/rungway/tls/authority.crt"
 
 CONFIGURATION = "/etc/rungway/application"
 STATE = "/var/lib/rungway-application"

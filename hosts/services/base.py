@@ -16,6 +16,9 @@ TLS_GROUP = "tls-key"
 AUTHORITY, CERTIFICATE, KEY = (f"{TLS_DIRECTORY}/{name}" for name in ("authority.crt", "server.crt", "server.key"))
 """The stack's authority, this server's certificate and its private key, each in PEM."""
 
+TLS_FILES = (AUTHORITY, CERTIFICATE, KEY)
+"""What a service that speaks TLS reads when it starts, and must read again when it changes (`Service.reads`)."""
+
 UNUSED_UNITS = ("ctrl-alt-del.target", "debug-shell.service")
 """A key press on the provider's console never restarts the server, and no unit opens a root shell there."""
 

@@ -9,6 +9,7 @@ counts on the first start alone: a member that joins or leaves a running cluster
 """
 
 from hosts.configuration import Directory, HostFile, Service, address_of
+from hosts.services.base import TLS_FILES
 from hosts.specification import HostSpecification, Peer
 from hosts.templating import render_template
 
@@ -61,6 +62,7 @@ def etcd(host: HostSpecification) -> Service | None:
             HostFile(path=CHECK, content=render_template("etcd/check.sh", address=address_of(host)), mode=0o755),
             HostFile(path=PROBE, content=probe, mode=0o755),
         ),
+        reads=TLS_FILES,
         checks=(CHECK,),
         units=("etcd.service",),
         probe=PROBE,

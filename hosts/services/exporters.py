@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from hosts.configuration import Directory, HostFile, Service, address_of, secret
+from hosts.services.base import AUTHORITY
 from hosts.specification import HostSpecification
 from hosts.templating import render_template
 
@@ -20,8 +21,6 @@ TEXTFILE_DIRECTORY = "/var/lib/prometheus/node-exporter"
 
 REQUEST_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10)
 """Upper bounds of the histogram of response times, in seconds; close together around the usual thresholds of 500 and 1000 ms."""
-
-_AUTHORITY = "/etc/rungway/tls/authority.crt"
 
 
 @dataclass(frozen=True)
@@ -74,6 +73,7 @@ def exporters(host: HostSpecification) -> Service:
         packages=tuple(exporter.package or exporter.unit for exporter in found),
         directories=(Directory(path=TEXTFILE_DIRECTORY),),
         files=tuple(files),
+        reads=(AUTHORITY,),
         checks=("bash -n /usr/local/lib/rungway/facts-metrics", *_checks(host)),
         units=(*(f"{exporter.unit}.service" for exporter in found), "rungway-facts-metrics.timer"),
         probe=" && ".join(f"curl -fsS -o /dev/null http://{address}:{exporter.port}/metrics" for exporter in found),
@@ -108,7 +108,7 @@ def _exporters(host: HostSpecification) -> list[_Exporter]:
                 "prometheus-postgres-exporter",
                 POSTGRESQL_PORT,
                 (
-                    f'DATA_SOURCE_URI="127.0.0.1:5432/postgres?sslmode=verify-full&sslrootcert={_AUTHORITY}"',
+                    f'DATA_SOURCE_URI="127.0.0.1:5432/postgres?sslmode=verify-full&sslrootcert={AUTHORITY}"',
                     'DATA_SOURCE_USER="monitoring"',
                     f'DATA_SOURCE_PASS="{secret("postgresql-monitoring")}"',
                     _arguments(listen(POSTGRESQL_PORT)),
@@ -123,7 +123,7 @@ def _exporters(host: HostSpecification) -> list[_Exporter]:
                 PGBOUNCER_PORT,
                 (
                     f'PGBOUNCER_EXPORTER_CONNECTION_STRING="postgres://{login}@127.0.0.1:6432/pgbouncer'
-                    f'?sslmode=verify-full&sslrootcert={_AUTHORITY}"',
+                    f'?sslmode=verify-full&sslrootcert={AUTHORITY}"',
                     _arguments(listen(PGBOUNCER_PORT)),
                 ),
             )
@@ -137,7 +137,7 @@ def _exporters(host: HostSpecification) -> list[_Exporter]:
                     'REDIS_ADDR="rediss://127.0.0.1:6379"',
                     f'REDIS_PASSWORD="{secret("redis")}"',
                     # The application's login may not read Redis' settings; its memory limit is among the figures anyway.
-                    _arguments(listen(REDIS_PORT), f"--tls-ca-cert-file={_AUTHORITY}", "--config-command=-"),
+                    _arguments(listen(REDIS_PORT), f"--tls-ca-cert-file={AUTHORITY}", "--config-command=-"),
                 ),
             )
         )

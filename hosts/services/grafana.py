@@ -5,6 +5,7 @@ Debian has none of them, so they run in containers. Alerts do not depend on them
 
 from hosts.configuration import Account, Directory, HostFile, Service, address_of, secret
 from hosts.services.alertmanager import PORT as ALERTMANAGER_PORT
+from hosts.services.base import TLS_FILES
 from hosts.services.logs import journal_directory
 from hosts.services.prometheus import PORT as PROMETHEUS_PORT
 from hosts.specification import HostSpecification
@@ -74,6 +75,7 @@ def grafana(host: HostSpecification) -> Service | None:
             HostFile(path=f"{_ROOT}/grafana-admin", content=secret("grafana-admin"), owner=_USER, group=_USER, mode=0o400),
             HostFile(path="/etc/systemd/system/rungway-observability.service", content=render_template("grafana/unit.service", root=_ROOT)),
         ),
+        reads=TLS_FILES,
         checks=(f"OBSERVABILITY_USER=0:0 docker compose --file {_ROOT}/compose.yaml config --quiet",),
         units=("rungway-observability.service",),
         probe=f"curl -fsS -o /dev/null http://127.0.0.1:{GRAFANA_PORT}/api/health && curl -fsS -o /dev/null http://127.0.0.1:{LOKI_PORT}/ready",

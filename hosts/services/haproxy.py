@@ -7,6 +7,7 @@ writing to it, and the client's next connection reaches the new one.
 
 from hosts.configuration import HostFile, Service, address_of, secret
 from hosts.endpoints import LOOPBACK, database_moves, nodes
+from hosts.services.base import AUTHORITY
 from hosts.specification import HostSpecification
 from hosts.templating import render_template
 
@@ -39,6 +40,7 @@ def haproxy(host: HostSpecification) -> Service | None:
             HostFile(path="/etc/haproxy/haproxy.cfg", content=configuration, mode=0o600),
             HostFile(path="/etc/systemd/system/haproxy.service.d/rungway.conf", content=render_template("haproxy/rungway.conf")),
         ),
+        reads=(AUTHORITY,),
         checks=("haproxy -c -q -f /etc/haproxy/haproxy.cfg",),
         units=("haproxy.service",),
         on_change="reload",

@@ -6,6 +6,7 @@ They need no container and no index: `journalctl --directory=...` reads all of t
 from typing import Any
 
 from hosts.configuration import Directory, HostFile, Service, address_of
+from hosts.services.base import TLS_FILES
 from hosts.services.prometheus import monitor_of, watched
 from hosts.specification import HostSpecification
 from hosts.templating import render_template
@@ -59,6 +60,7 @@ def _receiver(host: HostSpecification, retention_days: int) -> Service:
                 for kind in ("service", "timer")
             ),
         ),
+        reads=TLS_FILES,
         units=(f"{_REMOTE}.socket", "rungway-journal-vacuum.timer"),
         masked=(f"{_UPLOAD}.service", "systemd-journal-gatewayd.socket"),
         probe=f"systemctl is-active --quiet {_REMOTE}.socket",
@@ -76,6 +78,7 @@ def _sender(monitor_address: str) -> Service:
             ),
             HostFile(path=f"/etc/systemd/system/{_UPLOAD}.service.d/rungway.conf", content=render_template("logs/sender.service")),
         ),
+        reads=TLS_FILES,
         units=(f"{_UPLOAD}.service",),
         masked=(f"{_REMOTE}.socket", "systemd-journal-gatewayd.socket"),
     )

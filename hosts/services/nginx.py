@@ -8,6 +8,7 @@ connection to ports 80 and 443, health checks included, starts with a PROXY line
 from hosts.configuration import Directory, HostFile, Service, address_of
 from hosts.reachability import CLOUDFLARE_CIDRS
 from hosts.services.application import DRAIN_SECONDS, SERVING_FILES, colours, health_check_path
+from hosts.services.base import CERTIFICATE, KEY
 from hosts.services.certificates import TLS_DIRECTORY, WEBROOT
 from hosts.specification import ApplicationService, HostSpecification
 from hosts.templating import render_template
@@ -64,6 +65,8 @@ def nginx(host: HostSpecification) -> Service | None:
                 content=render_template("nginx/rungway.conf", drain_seconds=DRAIN_SECONDS),
             ),
         ),
+        # Until there is a public certificate, and where there is no public name.
+        reads=(CERTIFICATE, KEY),
         checks=("nginx -t -q",),
         units=("nginx.service",),
         on_change="reload",

@@ -26,6 +26,7 @@ from dataclasses import replace
 
 from hosts.backup_tool import BACKUP_TOOL
 from hosts.configuration import Account, Directory, HostFile, Service, Task, address_of, secret
+from hosts.services.base import TLS_FILES
 from hosts.services.etcd import members
 from hosts.services.postgresql import (
     cluster_defaults,
@@ -123,6 +124,7 @@ def _service(host: HostSpecification, postgresql: PostgresqlService) -> Service:
             HostFile(path=CHECK, content=render_template("patroni/check.sh", config=CONFIG), mode=0o755),
             HostFile(path=PROBE, content=render_template("patroni/probe.sh", address=address_of(host)), mode=0o755),
         ),
+        reads=TLS_FILES,
         checks=(CHECK,),
         before=same_cluster_task(host, directory),
         units=("patroni.service",),

@@ -2,6 +2,7 @@
 
 from hosts import tuning
 from hosts.configuration import Account, HostFile, Service, address_of, secret
+from hosts.services.base import TLS_FILES
 from hosts.services.postgresql import AUTHORITY, CERTIFICATE, KEY
 from hosts.specification import HostSpecification
 from hosts.templating import render_template
@@ -48,6 +49,7 @@ def pgbouncer(host: HostSpecification) -> Service | None:
             ),
             HostFile(path=CHECK, content=render_template("pgbouncer/check.sh", configuration=CONFIGURATION), mode=0o755),
         ),
+        reads=TLS_FILES,
         checks=(CHECK,),
         units=("pgbouncer.service",),
         on_change="reload",

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from hosts import tuning
 from hosts.backup_tool import BACKUP_TOOL
 from hosts.configuration import Account, Directory, HostFile, Service, Task, address_of, secret
+from hosts.services.base import TLS_FILES
 from hosts.services.replication import (
     COPY,
     copy_files,
@@ -240,6 +241,7 @@ def _server(host: HostSpecification, version: int) -> Service:
                 ),
             ),
         ),
+        reads=TLS_FILES,
         checks=(
             f"runuser -u postgres -- /usr/lib/postgresql/{version}/bin/postgres -C shared_buffers -D {data} "
             f"-c config_file={etc}/postgresql.conf >/dev/null",

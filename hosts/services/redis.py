@@ -8,6 +8,7 @@ Transparent huge pages need no setting: Redis turns them off for itself (disable
 """
 
 from hosts.configuration import Directory, HostFile, Service, Task, address_of, secret
+from hosts.services.base import TLS_FILES
 from hosts.services.exporters import TEXTFILE_DIRECTORY
 from hosts.specification import BackupService, HostSpecification, Peer, RedisService
 from hosts.templating import render_template
@@ -113,6 +114,7 @@ def _server(host: HostSpecification, redis: RedisService) -> Service:
             HostFile(path=CLI, content=cli("Redis", ENVIRONMENT, port=6379, user="administrator"), mode=0o755),
             HostFile(path=CHECK, content=render_template("redis/check.sh"), mode=0o755),
         ),
+        reads=TLS_FILES,
         checks=(f"{CHECK} redis-server --include /etc/redis/redis.conf",),
         before=(role,),
         units=("redis-server.service",),

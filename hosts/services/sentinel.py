@@ -6,6 +6,7 @@ owns: a changed number of servers reaches it by SENTINEL SET.
 """
 
 from hosts.configuration import Directory, HostFile, Service, Task, address_of, secret
+from hosts.services.base import TLS_FILES
 from hosts.services.redis import CHECK, cli, data_directory, redis_peers
 from hosts.services.redis import CLI as REDIS_CLI
 from hosts.specification import HostSpecification
@@ -82,6 +83,7 @@ def sentinel(host: HostSpecification) -> Service | None:
             HostFile(path=ENVIRONMENT, content=f"REDISCLI_AUTH='{secret('redis-sentinel')}'\n", mode=0o600),
             HostFile(path=CLI, content=cli("Sentinel", ENVIRONMENT, port=PORT, user="default"), mode=0o755),
         ),
+        reads=TLS_FILES,
         checks=(f"{CHECK} redis-sentinel --sentinel monitor {GROUP} 127.0.0.1 6379 {quorum} --include /etc/redis/sentinel.conf",),
         before=(state,),
         units=("redis-sentinel.service",),

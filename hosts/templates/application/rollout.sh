@@ -45,7 +45,8 @@ migrate() {
 tidy() { :; }
 {% endif %}
 
-wanted() { cat "$definition" "$environment" | sha256sum | cut -d' ' -f1; }
+# The authority too: a container has the file that was there when it started.
+wanted() { cat "$definition" "$environment" {{ authority }} | sha256sum | cut -d' ' -f1; }
 # What serves, by nginx' own rule; empty before the first rollout.
 active() {
   local colour found=""

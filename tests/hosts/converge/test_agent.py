@@ -74,6 +74,20 @@ def test_a_directory_must_be_one(tmp_path: Path, written: Path) -> None:
         agent._make_directory({**wanted, "path": str(written), "mode": 0o755})
 
 
+def test_a_file_that_the_units_read_differs_until_they_have_read_it(tmp_path: Path, written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agent, "STATE", tmp_path / "state")
+    missing = str(tmp_path / "missing")
+    service = {"name": "reader", "reads": [str(written), missing]}
+
+    assert agent._unread_files(service) == [str(written)]
+    agent._remember(service, agent._digests(service))
+    assert agent._unread_files(service) == []
+    assert agent._unread_files({**service, "reads": []}) == []
+    written.write_text("another")
+    assert agent._unread_files(service) == [str(written)]
+    assert stat.S_IMODE((tmp_path / "state/read/reader.json").stat().st_mode) == 0o600
+
+
 @pytest.mark.parametrize("path", ["missing", "missing/below"])
 def test_what_is_not_there_is_kept_as_such(tmp_path: Path, path: str) -> None:
     assert agent._file_now(str(tmp_path / path)) == {"path": str(tmp_path / path)}

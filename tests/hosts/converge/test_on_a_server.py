@@ -15,6 +15,7 @@ from rungway.rehearsal.server import RehearsedServer
 from tests.support.rehearsed_server import (
     CONFIGURATION,
     SERVER,
+    UNIT,
     WAIT,
     agent,
     ask,
@@ -32,6 +33,7 @@ from tests.support.rehearsed_server import (
 
 POLICY = "/usr/sbin/policy-rc.d"
 TIMER = "systemd-tmpfiles-clean.timer"
+READ = "/run/read-by-the-probe"
 
 
 def test_packages_accounts_and_directories_are_made_and_a_second_time_nothing(phase: RehearsedPhase, server: RehearsedServer) -> None:
@@ -224,6 +226,34 @@ def test_a_service_that_did_not_run_before_does_not_run_after_a_failure(server: 
     failure(agent(server, probe("two", probe="false", probe_seconds=1)))
     assert server.run("systemctl is-active probe.service")[1] == "inactive\n"
     assert server.run("systemctl is-enabled probe.service")[1] == "enabled\n"
+
+
+@pytest.mark.parametrize("on_change", ["restart", "reload"])
+def test_a_changed_file_of_another_service_restarts_or_reloads_what_reads_it(server: RehearsedServer, on_change: str) -> None:
+    unit = HostFile(
+        path="/etc/systemd/system/probe.service", content=UNIT.replace("ExecStart=", "ExecReload=/usr/bin/touch /run/reloaded\nExecStart=")
+    )
+    files = (HostFile(path=CONFIGURATION, content="one\n"), unit)
+    reader = probe(files=files, reads=(READ,), on_change=on_change)
+    owner = Service(name="owner", files=(HostFile(path=READ, content="one\n"),))
+    changed(agent(server, owner, reader))
+    server.run("rm -f /run/reloaded")
+    assert changed(agent(server, owner, reader)) == []
+    before = main_process(server)
+
+    # As when a run is cut off between the two.
+    assert changed(agent(server, dataclasses.replace(owner, files=(HostFile(path=READ, content="two\n"),)))) == [READ]
+    assert main_process(server) == before
+    assert changed(agent(server, reader)) == [READ]
+    assert (main_process(server) != before, server.run("test -e /run/reloaded")[0] == 0) == (on_change == "restart", on_change == "reload")
+    assert changed(agent(server, reader)) == []
+
+
+def test_a_file_counts_as_read_only_when_the_service_came_up_with_it(server: RehearsedServer) -> None:
+    server.run(f"echo three > {READ}")
+    assert "did not succeed within" in failure(agent(server, probe(reads=(READ,), probe="false", probe_seconds=1)))
+
+    assert changed(agent(server, probe(reads=(READ,)))) == [READ]
 
 
 def test_a_unit_is_masked_and_runs_again_when_it_is_wanted(server: RehearsedServer) -> None:

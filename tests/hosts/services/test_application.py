@@ -12,6 +12,7 @@ import yaml
 
 from hosts.configuration import Service
 from hosts.services.application import CONFIGURATION, ROLLOUT, STATE, application, colours
+from hosts.services.base import AUTHORITY
 from hosts.specification import Peer
 from tests.support.application_host import application_host
 
@@ -98,6 +99,8 @@ class _Server:
         self.root = root
         for directory in ("bin", "state", "run"):
             (root / directory).mkdir()
+        self.authority = root / "authority.crt"
+        self.authority.write_text("the stack's")
         self._tool(
             "systemctl",
             'unit="${@: -1}"\n'
@@ -122,7 +125,7 @@ class _Server:
         for file in _service(containers=False, **wanted).files:
             text = file.content.replace(STATE, str(self.root / "state")).replace(CONFIGURATION, str(self.root))
             text = text.replace("/etc/systemd/system", str(self.root)).replace("/run/rungway", str(self.root / "rungway"))
-            text = text.replace("start_seconds=60", "start_seconds=4")
+            text = text.replace("start_seconds=60", "start_seconds=4").replace(AUTHORITY, str(self.authority))
             path = self.root / Path(file.path).name
             path.write_text(text)
 
@@ -167,6 +170,15 @@ def test_a_new_image_or_a_new_environment_is_rolled_out_to_the_other_colour(serv
     server.write(image="/srv/3")
     assert server.rollout().returncode == 0
     assert (server.running, server.serving) == ({"blue"}, {"blue"})
+
+
+def test_another_authority_is_rolled_out_too(server: _Server) -> None:
+    server.rollout()
+    server.authority.write_text("another")
+    assert server.rollout("--check").returncode == 1
+
+    server.rollout()
+    assert (server.running, server.rollout("--check").returncode) == ({"green"}, 0)
 
 
 def test_a_version_that_does_not_become_healthy_never_serves(server: _Server) -> None:

@@ -1,6 +1,7 @@
 """The base of a server: its TLS files, its peers' names, and a volume that is used in full."""
 
-from hosts.services.base import TLS_GROUP, base
+from hosts.configuration import HostConfiguration, Service
+from hosts.services.base import AUTHORITY, CERTIFICATE, KEY, TLS_GROUP, base
 from hosts.specification import HostSpecification, Peer
 from tests.support.minimal_host import minimal_host
 
@@ -18,6 +19,34 @@ def test_the_private_key_is_for_its_group_alone() -> None:
         "/etc/rungway/tls/authority.crt",
         "/etc/rungway/tls/server.crt",
     }
+
+
+READ_OTHERWISE = {
+    "base": "it writes them",
+    "certificates": "its script reads them each time",
+    "prometheus": "it looks at the authority's file for each connection (prometheus/common, NewTLSRoundTripper)",
+    "application": "its rollout compares the authority with the one that it rolled out with",
+    "postgresql-follow": "each run reads them anew",
+    "postgresql-cluster": "each run of the copy reads them anew",
+}
+
+
+def _reads_by_name(service: Service) -> set[str]:
+    """The TLS files that a file of the service names; HAProxy names the authority without its folder."""
+    texts = [file.content for file in service.files]
+    return {
+        path
+        for path in (AUTHORITY, CERTIFICATE, KEY)
+        if any(path in text or f"ca-file {path.rpartition('/')[2]}" in text for text in texts)
+    }
+
+
+def test_whoever_reads_a_tls_file_is_told_of_a_new_one(configurations: dict[str, dict[str, HostConfiguration]]) -> None:
+    services = [service for servers in configurations.values() for server in servers.values() for service in server.services]
+    readers = [service for service in services if service.units and service.name not in READ_OTHERWISE and _reads_by_name(service)]
+
+    assert {"redis", "patroni", "pgbouncer", "etcd", "haproxy", "logs", "grafana", "exporters"} <= {service.name for service in readers}
+    assert {service.name: missing for service in readers if (missing := _reads_by_name(service) - set(service.reads))} == {}
 
 
 def test_every_server_knows_every_other_by_its_private_address() -> None:
