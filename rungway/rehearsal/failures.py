@@ -157,8 +157,7 @@ def application_power_cut(phase: RehearsedPhase, door: FrontDoor) -> Iterator[Ch
     yield from _cost(phase, f"power cut of {server.host.name}", writing)
     if not alone:
         server.power_on()
-        health = f"http://{phase.addresses[server.host.name].private}:{PRIVATE_PORT}/health"
-        _wait(lambda: server.run(f"curl --fail --silent {health}")[0] == 0, f"{server.host.name} does not serve again")
+        _wait(lambda: _serves(phase, server), f"{server.host.name} does not serve again")
 
 
 def full_disk(phase: RehearsedPhase, door: FrontDoor) -> Iterator[Check]:
@@ -253,6 +252,14 @@ def _cost(phase: RehearsedPhase, what: str, writing: Writing) -> Iterator[Check]
 def _is_streaming(server: RehearsedServer) -> bool:
     try:
         return sql(server, "postgres", "SELECT count(*) FROM pg_stat_wal_receiver WHERE status = 'streaming'") == "1"
+    except RungwayError:
+        return False
+
+
+def _serves(phase: RehearsedPhase, server: RehearsedServer) -> bool:
+    url = f"http://{phase.addresses[server.host.name].private}:{PRIVATE_PORT}/health"
+    try:
+        return server.run(f"curl --fail --silent {url}", 5)[0] == 0
     except RungwayError:
         return False
 
