@@ -10,8 +10,8 @@ from rungway.stacks import all_stacks
 from tests.support.debian_root import DebianRoot, make_debian_root
 
 ROOT = Path(__file__).resolve().parents[1]
-TOOLS = ("shellcheck",)
-"""What tests run in the Debian root besides the servers' own programs."""
+TOOLS = ("shellcheck", "wireguard-go")
+"""What tests run in the Debian root besides the servers' own programs. wg-quick calls wireguard-go where the kernel has no WireGuard."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

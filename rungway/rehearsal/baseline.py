@@ -2,9 +2,11 @@
 
 import json
 import re
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
+from hosts.services.wireguard import INTERFACE, linked_peers
 from rungway.rehearsal.network import OUTSIDE, STRANGER, VISITOR
 from rungway.rehearsal.phase import RehearsedPhase
 from rungway.rehearsal.report import Check
@@ -18,6 +20,10 @@ PROBED_PORTS = "22,80,443,2379,2380,3000,3100,5432,6379,6432,8000,8001,8008,9090
 
 EXPOSURE_LIMIT = 9.6
 """`systemd-analyze security` calls a unit above this unsafe; a unit of ours with its sandbox stays below."""
+
+RELOAD_PINGS = 40
+"""Ten a second: the firewall answers 20."""
+_TUNNEL = f"wg-quick@{INTERFACE}.service"
 
 OUR_UNITS = re.compile(r"^(nginx|redis-|haproxy|pgbouncer|patroni|etcd|prometheus|rungway-|backup-|systemd-journal-(remote|upload))")
 
@@ -81,6 +87,48 @@ def _scan(phase: RehearsedPhase, server: RehearsedServer) -> dict[str, set[int]]
 
 def _ports(text: str) -> set[int]:
     return {int(port) for port in re.findall(r"(\d+)/open/", text)}
+
+
+def links(phase: RehearsedPhase) -> Iterator[Check]:
+    """Every server reaches those of other regions by their private addresses, with nothing lost while its links are read anew."""
+    linked = {name: peers for name in phase.servers if (peers := _linked(phase, name))}
+    for name, peers in linked.items():
+        times = {peer: _round_trip_ms(phase, name, peer) for peer in peers}
+        silent = [peer for peer, time_ms in times.items() if time_ms is None]
+        slowest = max((time_ms for time_ms in times.values() if time_ms is not None), default=None)
+        note = f"no answer from {', '.join(silent)}" if silent else f"{len(peers)} links, the slowest"
+        yield Check(f"links of {name} to other regions", not silent, slowest, "ms", note)
+    for name, (peer, *_) in [*linked.items()][-1:]:
+        server, address = phase.servers[name], phase.addresses[peer].private
+        _, said = server.run(f"ping -q -c {RELOAD_PINGS} -i 0.1 -W 2 {address} & sleep 1; systemctl reload {_TUNNEL}; wait")
+        lost = RELOAD_PINGS - int((re.search(r"(\d+) received", said) or ["", "0"])[1])
+        yield Check(f"links of {name} read anew", lost == 0, lost, "packets lost", f"of {RELOAD_PINGS}")
+        code, _ = server.run(f"systemctl stop {_TUNNEL}; ping -q -c 3 -i 0.2 -W 1 {address}")
+        yield Check(f"no way from {name} to {peer} but the tunnel", code != 0)
+        server.run(f"systemctl start {_TUNNEL}")
+        began = time.monotonic()
+        code, _ = server.run(f"until ping -q -c 1 -W 1 {address}; do :; done")
+        yield Check(f"the tunnel of {name} up again", code == 0, round(time.monotonic() - began, 2), "s")
+
+
+def traffic_between_regions(phase: RehearsedPhase) -> Iterator[Check]:
+    """Whatever passed between regions, from the first boot on, was WireGuard's."""
+    if any(_linked(phase, name) for name in phase.servers):
+        encrypted, others = phase.network.passed_between_regions()
+        note = f"beside {encrypted} of WireGuard"
+        yield Check("packets between regions outside the tunnels", encrypted > 0 and not others, others, "packets", note)
+
+
+def _linked(phase: RehearsedPhase, name: str) -> list[str]:
+    """The rehearsed servers that a server has links to."""
+    return [peer.name for peer in linked_peers(phase.hosts[name]) if peer.name in phase.servers]
+
+
+def _round_trip_ms(phase: RehearsedPhase, name: str, peer: str) -> float | None:
+    """The average, in ms; None where no answer came."""
+    _, said = phase.servers[name].run(f"ping -q -c 3 -i 0.2 -W 2 {phase.addresses[peer].private}")
+    found = re.search(r"= [\d.]+/([\d.]+)/", said)
+    return float(found[1]) if found else None
 
 
 def exposure(phase: RehearsedPhase) -> Iterator[Check]:

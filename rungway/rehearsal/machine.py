@@ -32,6 +32,10 @@ DISK_PER_SERVER_GB = 1
 """What a server writes: its packages and its sparse volume, in GB."""
 
 
+TUNNEL_DEVICE = Path("/dev/net/tun")
+"""What wireguard-go needs."""
+
+
 @dataclass(frozen=True, slots=True)
 class Lack:
     """Something that this kernel can't do, and what a rehearsal leaves out for it."""
@@ -40,8 +44,8 @@ class Lack:
     consequence: str
 
 
-def check_machine(servers: int, cache: Path) -> None:
-    """Whether `servers` servers can be rehearsed here, with roots cached under `cache`.
+def check_machine(servers: int, cache: Path, *, links: bool = False) -> None:
+    """Whether `servers` servers can be rehearsed here, with `links` between regions or without, with roots cached under `cache`.
 
     Raises:
         RungwayError: with everything that is missing, and the command that installs it.
@@ -52,6 +56,8 @@ def check_machine(servers: int, cache: Path) -> None:
         problems.append("found a user without root's rights; needed: root, to boot servers in namespaces of their own")
     if packages:
         problems.append(f"not installed: {', '.join(packages)} (Debian or Ubuntu: apt-get install {' '.join(packages)})")
+    if links and not kernel_has_wireguard() and not TUNNEL_DEVICE.exists():
+        problems.append(f"found a kernel without WireGuard and no {TUNNEL_DEVICE}; needed: one of them, for links between regions")
     needed_mb = MEMORY_BASE_MB + servers * MEMORY_PER_SERVER_MB
     free_mb = _available_memory_mb()
     if free_mb < needed_mb:
@@ -71,9 +77,14 @@ def kernel_lacks() -> list[Lack]:
     lacks = []
     if not _in_namespace("ip link add lack0 type dummy && tc qdisc add dev lack0 root netem delay 1ms"):
         lacks.append(Lack("netem", "links are slowed down by bandwidth (tbf) alone, not by delay"))
-    if not _in_namespace("ip link add wg0 type wireguard"):
-        lacks.append(Lack("WireGuard", "links between regions are not encrypted here"))
+    if not kernel_has_wireguard():
+        lacks.append(Lack("WireGuard in the kernel", "wireguard-go speaks the same protocol for the links between regions, slower"))
     return lacks
+
+
+def kernel_has_wireguard() -> bool:
+    """Whether links between regions are the kernel's; else a rehearsal runs wireguard-go, which no server of a real stack has."""
+    return _in_namespace("ip link add wg0 type wireguard")
 
 
 _PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"

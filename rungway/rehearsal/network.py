@@ -1,9 +1,12 @@
-"""The networks of a rehearsal: one private, one that stands for the internet, in namespaces that nothing outside can see."""
+"""The networks of a rehearsal: a private one a region, and one that stands for the internet, in namespaces that nothing outside can see."""
 
+import json
 import subprocess
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from hosts.reachability import TUNNEL_PORT
 from rungway.rehearsal.roots import run
 
 OUTSIDE = "198.51.100.1"
@@ -17,11 +20,12 @@ STRANGER = "203.0.113.9"
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """Where a server is in the private network and on the internet, where a private server has no IPv4 address (`public` is None)."""
+    """Where a server is: in the private network of its region, and on the internet, where a private server has no IPv4 address."""
 
     private: str
     public: str | None
     public_v6: str
+    region: str
 
 
 class Network:
@@ -30,15 +34,14 @@ class Network:
     def __init__(self, name: str) -> None:
         self._prefix = f"{name}."
         self._count = 0
+        self._private: dict[str, str] = {}
         self.hub = f"{self._prefix}hub"
         self.outside = f"{self._prefix}outside"
 
     def create(self) -> None:
-        """Make the two bridges, in a namespace without a way out, and the world outside."""
+        """Make the internet, a bridge in a namespace without a way out, and the world outside."""
         run(["ip", "netns", "add", self.hub])
-        for bridge in ("private", "internet"):
-            self._ip(self.hub, "link", "add", bridge, "type", "bridge", "forward_delay", "0")
-            self._ip(self.hub, "link", "set", bridge, "up")
+        self._bridge("internet")
         run(["ip", "netns", "add", self.outside])
         self._ip(self.outside, "link", "set", "lo", "up")
         self._join(self.outside, "internet", "eth0", [f"{OUTSIDE}/24", f"{OUTSIDE_V6}/64", f"{VISITOR}/32", f"{STRANGER}/32"])
@@ -49,13 +52,16 @@ class Network:
         self._ip(self.outside, "route", "add", "198.51.100.0/24", "dev", "eth0", "src", VISITOR, "table", "80")
 
     def add_server(self, name: str, addresses: Addresses, private_prefix: int) -> str:
-        """A namespace for a server with its interfaces; returns its name."""
+        """A namespace for a server with its interfaces; returns its name. Private networks of two regions don't meet."""
         namespace = self.namespace(name)
         run(["ip", "netns", "add", namespace])
         self._ip(namespace, "link", "set", "lo", "up")
         public = [f"{addresses.public_v6}/64", *([f"{addresses.public}/24"] if addresses.public else [])]
         self._join(namespace, "internet", "eth0", public)
-        self._join(namespace, "private", "eth1", [f"{addresses.private}/{private_prefix}"])
+        if addresses.region not in self._private:
+            self._private[addresses.region] = f"private{len(self._private) + 1}"
+            self._bridge(self._private[addresses.region])
+        self._join(namespace, self._private[addresses.region], "eth1", [f"{addresses.private}/{private_prefix}"])
         if addresses.public:
             self._ip(namespace, "route", "add", "default", "via", OUTSIDE)
         self._ip(namespace, "-6", "route", "add", "default", "via", OUTSIDE_V6)
@@ -64,6 +70,19 @@ class Network:
     def namespace(self, name: str) -> str:
         """The namespace of a server."""
         return f"{self._prefix}{name}"
+
+    def watch_regions(self, servers: Iterable[Addresses]) -> None:
+        """Count, from now on, what passes from servers of one region to those of others: `passed_between_regions` tells."""
+        regions: dict[str, list[Addresses]] = {}
+        for server in servers:
+            regions.setdefault(server.region, []).append(server)
+        run(["ip", "netns", "exec", self.hub, "nft", _watching(list(regions.values()))])
+
+    def passed_between_regions(self) -> tuple[int, int]:
+        """Packets of WireGuard, and other packets, that passed between regions since they are counted."""
+        said = json.loads(run(["ip", "netns", "exec", self.hub, "nft", "--json", "list counters table bridge regions"]))
+        counted = {item["counter"]["name"]: int(item["counter"]["packets"]) for item in said["nftables"] if "counter" in item}
+        return counted["wireguard"], counted["others"]
 
     def cut(self, name: str) -> None:
         """Take a server's links down, as when its power fails."""
@@ -87,6 +106,10 @@ class Network:
         for path in Path("/run/netns").glob(f"{self._prefix}*"):
             subprocess.run(["ip", "netns", "delete", path.name], capture_output=True, check=False)
 
+    def _bridge(self, name: str) -> None:
+        self._ip(self.hub, "link", "add", name, "type", "bridge", "forward_delay", "0")
+        self._ip(self.hub, "link", "set", name, "up")
+
     def _join(self, namespace: str, bridge: str, interface: str, addresses: list[str]) -> None:
         self._count += 1
         port = f"port{self._count}"
@@ -102,3 +125,30 @@ class Network:
 
     def _tc(self, name: str, *arguments: str) -> None:
         run(["tc", "-n", self.namespace(name), *arguments])
+
+
+def _watching(regions: list[list[Addresses]]) -> str:
+    """Rules of nftables that count what passes between regions. Neighbours ask for each other, and visitors' HTTPS is the internet's."""
+    lines = [
+        "table bridge regions {",
+        "counter wireguard {}",
+        "counter others {}",
+        "chain forward {",
+        "type filter hook forward priority 0;",
+    ]
+    lines += ["meta l4proto ipv6-icmp return", "tcp dport { 80, 443 } return", "tcp sport { 80, 443 } return"]
+    for region in regions:
+        elsewhere = [server for other in regions if other is not region for server in other]
+        between = f"ip6 saddr {_any_v6(region)} ip6 daddr {_any_v6(elsewhere)}"
+        lines.append(f"{between} udp dport {TUNNEL_PORT} counter name wireguard return")
+        lines.append(f"{between} counter name others")
+        lines.append(f"ip saddr {_any_v4(region)} ip daddr {_any_v4(elsewhere)} counter name others")
+    return "\n".join([*lines, "}", "}"])
+
+
+def _any_v4(servers: Iterable[Addresses]) -> str:
+    return f"{{ {', '.join(address for server in servers for address in (server.private, server.public) if address)} }}"
+
+
+def _any_v6(servers: Iterable[Addresses]) -> str:
+    return f"{{ {', '.join(server.public_v6 for server in servers)} }}"

@@ -24,6 +24,7 @@ from hosts.specification import HostSpecification
 from rungway.errors import RungwayError
 from rungway.rehearsal.cgroups import kill_all, remove_cgroup
 from rungway.rehearsal.load_balancer import LoadBalancer
+from rungway.rehearsal.machine import kernel_has_wireguard
 from rungway.rehearsal.network import OUTSIDE, Addresses, Network
 from rungway.rehearsal.outside import ACME_DIRECTORY, ACME_HOST, AUTHORITY_FILE, STORAGE_HOST, Outside, RehearsalAuthority
 from rungway.rehearsal.roots import OUTSIDE_PACKAGES, Overlay, Roots, remove_root, run
@@ -38,6 +39,9 @@ CONVERGE_SECONDS = 900
 """The longest that the convergence of one server may take here."""
 AT_ONCE = 8
 """Servers that converge at the same time. etcd needs most of its members to go on, so it must not be fewer than those."""
+
+ABSENT_V6 = "2001:db8:ffff::1"
+"""Where servers of the stack are that are not rehearsed: nowhere."""
 
 IMAGE = "rehearsal/notes:1"
 """The reference application (examples/app)."""
@@ -96,6 +100,8 @@ class RehearsedPhase:
             server = RehearsedServer(host, self.addresses[host.name], self.network, self.directory / "servers" / host.name, self.name)
             self.servers[host.name] = server
             server.prepare([trust, base], pool, image, self.operator, self._private_prefix())
+        if len({host.region for host in self.hosts.values()}) > 1:
+            self.network.watch_regions(server.addresses for server in self.servers.values())
 
     def boot(self) -> None:
         """Power every server on."""
@@ -124,6 +130,10 @@ class RehearsedPhase:
             ),
             secrets=self.secrets,
             addresses={other: addresses.private for other, addresses in self.addresses.items()},
+            public_addresses={
+                **{peer.name: ABSENT_V6 for peer in self.hosts[name].peers},
+                **{other: addresses.public_v6 for other, addresses in self.addresses.items()},
+            },
         )
 
     def ask(self, request: Request) -> subprocess.CompletedProcess[str]:
@@ -237,7 +247,10 @@ def _for_rehearsal(configuration: HostConfiguration) -> HostConfiguration:
     for service in configuration.services:
         if service.name == "application":
             services.append(_IMAGE_SERVICE)
-        if service.name not in NOT_HERE:
+        if service.name == "wireguard" and not kernel_has_wireguard():
+            # wg-quick calls it where the kernel can't.
+            services.append(dataclasses.replace(service, packages=(*service.packages, "wireguard-go")))
+        elif service.name not in NOT_HERE:
             services.append(service)
     return dataclasses.replace(configuration, services=tuple(services))
 
@@ -292,11 +305,11 @@ def _addresses(hosts: Iterable[HostSpecification], settings: "Settings") -> dict
     network = settings.network.cidr.rpartition("/")[0].rsplit(".", 2)[0]
     for number, host in enumerate(hosts, start=10):
         private = host.private_address or f"{network}.255.{number}"
-        found[host.name] = Addresses(private, f"198.51.100.{number}" if host.public else None, f"2001:db8:100::{number}")
+        found[host.name] = Addresses(private, f"198.51.100.{number}" if host.public else None, f"2001:db8:100::{number}", host.region)
     return found
 
 
 def _load_balancer_addresses(settings: "Settings", region: "Region") -> Addresses:
     """Where the load balancer of a region is: at the end of the internet's network, where no server is."""
     number = 250 - settings.regions.index(region)
-    return Addresses(address(region.cidr, "load-balancer", 1), f"198.51.100.{number}", f"2001:db8:100::{number}")
+    return Addresses(address(region.cidr, "load-balancer", 1), f"198.51.100.{number}", f"2001:db8:100::{number}", region.name)

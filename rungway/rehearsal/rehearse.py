@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
+from hosts.services.wireguard import linked_peers
 from hosts.specification import HostSpecification
 from infra.host_specifications import host_specifications
 from infra.settings import Settings
@@ -31,7 +32,7 @@ END_SECONDS = 120
 """How long a rehearsal that is told to end may take to remove what it made."""
 
 Say = Callable[[str], None]
-BASELINE = (baseline.failed_units, baseline.ssh, baseline.open_ports, baseline.exposure, baseline.second_convergence)
+BASELINE = (baseline.failed_units, baseline.ssh, baseline.open_ports, baseline.links, baseline.exposure, baseline.second_convergence)
 FAILURES = (
     failures.reading_and_writing,
     failures.deployment,
@@ -58,7 +59,7 @@ def rehearsed(stack_name: str, say: Say, *, roles: frozenset[str] = frozenset(),
     """
     stack = find_stack(stack_name, project_root(Path.cwd()))
     settings, hosts = chosen_servers(stack, roles)
-    check_machine(len(hosts), CACHE)
+    check_machine(len(hosts), CACHE, links=any(linked_peers(host) for host in hosts))
     with ended_by_signals(), _alone(stack):
         yield from _rehearsed(stack, settings, hosts, say, keep=keep)
 
@@ -89,6 +90,7 @@ def _rehearsed(stack: Stack, settings: Settings, hosts: list[HostSpecification],
                 yield from _guarded(attempt.__name__.replace("_", " "), attempt(phase, door))
         else:
             yield from _stores_alone(phase)
+        yield from baseline.traffic_between_regions(phase)
         yield from baseline.failed_units(phase)
         yield from baseline.lynis(phase)
 

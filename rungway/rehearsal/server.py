@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hosts.bootstrap import VOLUME_LINKS, bootstrap_user_data
+from hosts.services.wireguard import linked_peers
 from hosts.specification import HostSpecification
 from rungway.errors import RungwayError
 from rungway.rehearsal.cgroups import enter_command, kill_all, remove_cgroup
+from rungway.rehearsal.machine import TUNNEL_DEVICE, kernel_has_wireguard
 from rungway.rehearsal.network import OUTSIDE, OUTSIDE_V6, Addresses, Network
 from rungway.rehearsal.roots import Overlay, remove_root, run
 
@@ -86,6 +88,8 @@ class RehearsedServer:
         self._binds = [f"--bind-ro={pool}:/srv/pool"]
         if image is not None and self.host.application:
             self._binds.append(f"--bind-ro={image}:{IMAGE_FILE}")
+        if linked_peers(self.host) and not kernel_has_wireguard():
+            self._binds.append(f"--bind={TUNNEL_DEVICE}")
         if self.host.data_mount:
             volume = self._directory / "volume.img"
             run(["truncate", "--size", VOLUME_SIZE, str(volume)])

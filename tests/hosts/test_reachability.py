@@ -29,8 +29,8 @@ from hosts.reachability import (
 NETWORK = "10.0.0.0/12"
 ADMIN = "198.51.100.7/32"
 SITUATIONS = [
-    dict(zip(("jump_host", "behind_cloudflare", "behind_load_balancer"), values, strict=True))
-    for values in itertools.product((False, True), repeat=3)
+    dict(zip(("jump_host", "behind_cloudflare", "behind_load_balancer", "other_regions"), values, strict=True))
+    for values in itertools.product((False, True), repeat=4)
 ]
 
 
@@ -53,6 +53,14 @@ def test_a_monitoring_server_takes_journals_and_traces_and_asks_for_everything_e
         ("tcp", "4317-4318"),
         ("tcp", "2379-2380"),
     ]
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_wireguard_is_open_to_the_internet_only_with_servers_in_other_regions(role: str) -> None:
+    alone, linked = _rules(role), _rules(role, other_regions=True)
+
+    assert set(linked) - set(alone) == {Rule("WireGuard between regions", "udp", "51820", ("::/0",))}
+    assert not any("51820" in rule.port for rule in alone)
 
 
 def test_request_metrics_are_reached_over_the_private_network_alone() -> None:
@@ -115,10 +123,11 @@ def test_a_jump_host_without_administrators_is_not_open_to_everybody() -> None:
 
 @pytest.mark.parametrize("situation", SITUATIONS, ids=str)
 @pytest.mark.parametrize("role", ROLES)
-def test_only_web_and_ssh_are_ever_public_and_no_rule_is_empty(role: str, situation: dict[str, bool]) -> None:
+def test_only_web_ssh_and_wireguard_are_ever_public_and_no_rule_is_empty(role: str, situation: dict[str, bool]) -> None:
     rules = _rules(role, **situation)
 
-    assert {(protocol, port) for protocol, port, _ in _public(rules)} <= {("tcp", "22"), ("tcp", "80"), ("tcp", "443"), ("udp", "443")}
+    public = {(protocol, port) for protocol, port, _ in _public(rules)}
+    assert public <= {("tcp", "22"), ("tcp", "80"), ("tcp", "443"), ("udp", "443"), ("udp", "51820")}
     assert all(rule.sources for rule in rules)
     # A provider refuses two equal rules, and one without an explanation can't be judged later.
     assert len({(rule.protocol, rule.port, rule.sources) for rule in rules}) == len(rules)

@@ -132,6 +132,9 @@ BROKEN = (
     ("visudo", "/etc/sudoers.d/10-rungway", "admin ALL=(ALL NOPASSWD\n"),
     ("ssh: sshd -t", "/etc/ssh/sshd_config.d/00-bootstrap.conf", "PermitRootLogin perhaps\n"),
     ("firewall: nft", "/etc/nftables.conf", "table inet other { chain c { tcp dport nowhere accept } }\n"),
+    ("wireguard: ", "/etc/wireguard/wg0.conf", "AllowedIPs = nowhere\n"),
+    ("shellcheck", "/usr/local/lib/rungway/wireguard-routes", "echo $undefined\n"),
+    ("systemd", "/etc/systemd/system/wg-quick@wg0.service.d/10-rungway.conf", "[Service]\nNonsense=1\n"),
     ("sysctl", "/etc/sysctl.d/90-rungway.conf", "vm.swappiness 10\n"),
     ("modprobe", "/etc/modprobe.d/10-rungway.conf", "blakclist usb-storage\n"),
     ("clock: chronyd", "/etc/chrony/chrony.conf", "srever pool.ntp.org\n"),
@@ -216,6 +219,7 @@ def _servers(stack_name: str) -> dict[str, Server]:
     settings, _ = read_settings(config, source=stack.name, require_user_values=False)
     hosts = host_specifications(settings)
     addresses = {host.name: host.private_address or f"10.99.0.{number}" for number, host in enumerate(hosts, 1)}
+    public_addresses = {host.name: f"2001:db8::{number}" for number, host in enumerate(hosts, 1)}
     first = {(host.role, host.region): host for host in reversed(hosts)}
     variants = {host.name: host for host in first.values()}
     options = {f"{name} with every option": _with_every_option(host) for name, host in variants.items()}
@@ -227,7 +231,7 @@ def _servers(stack_name: str) -> dict[str, Server]:
         if ORIGIN_CERTIFICATE in secrets and host.application:
             request = origin_certificate_request(secrets[AUTHORITY_SECRET], host.application.hostnames)
             secrets[ORIGIN_CERTIFICATE] = CLOUDFLARE.answer(request)
-        filled_in = fill_in(configuration, secrets=secrets, addresses=addresses)
+        filled_in = fill_in(configuration, secrets=secrets, addresses=addresses, public_addresses=public_addresses)
         servers[name] = Server(filled_in, addresses[host.name])
     return servers
 

@@ -204,6 +204,36 @@ def test_addresses_that_the_provider_assigns_are_filled_in_when_they_are_known()
     assert requests["database-eu-1"].connection.jump_address == id_of("ReservedIp", "app-eu-1-ipv4")
 
 
+def test_servers_of_other_regions_are_reached_by_their_public_addresses() -> None:
+    """At both providers, with a database that has no public IPv4 address."""
+    settings = read(
+        regions=[
+            {"name": "eu", "location": "nbg1", "database": {"nodes": 1, "server_type": "cx33", "volume_size_gb": 10}},
+            {"name": "us", "provider": "digitalocean", "location": "nyc3", "app": {"servers": 1, "server_type": "s-2vcpu-4gb"}},
+        ],
+        app={"servers": 1, "server_type": "cx33"},
+        convergence=KEY,
+    )
+    hetzner = {**PROVIDERS["Server"], "ipv6Address": "2001:db8:1::1"}
+    droplet = {"ipv4Address": "203.0.113.8", "ipv4AddressPrivate": "10.1.0.3", "ipv6Address": "2001:db8:2::1"}
+    requests = _requests(settings, {"Server": hetzner, "Droplet": droplet})
+
+    assert requests["database-eu-1"].public_addresses == requests["app-eu-1"].public_addresses == {"app-us-1": "2001:db8:2::1"}
+    assert requests["app-us-1"].public_addresses == dict.fromkeys(("app-eu-1", "database-eu-1"), "2001:db8:1::1")
+    for request in requests.values():
+        configuration = request.configuration
+        filled = fill_in(configuration, secrets=request.secrets, addresses=request.addresses, public_addresses=request.public_addresses)
+        (text,) = (file.content for file in filled.files if file.path == "/etc/wireguard/wg0.conf")
+        for server, public in request.public_addresses.items():
+            assert f"AllowedIPs = {request.addresses[server]}/32\nEndpoint = [{public}]:51820\n" in text
+
+
+def test_servers_of_one_region_are_given_no_public_addresses() -> None:
+    assert {
+        name: request.public_addresses for name, request in _requests(read(**STORES, convergence=KEY)).items() if request.public_addresses
+    } == {}
+
+
 def test_what_a_server_needs_and_nothing_gives_is_one_error_before_anything_is_registered() -> None:
     backups = {**BACKUPS, "edge": {"buckets": [{"name": "backups", "token": "read"}]}}
     with pytest.raises(SettingsError) as caught:

@@ -136,5 +136,18 @@ def test_web_traffic_comes_from_everywhere_from_cloudflare_or_from_the_load_bala
     assert _sources("app", "443", load_balancer={"enabled": True, "type": "lb11"}) == {"10.0.0.0/12"}
 
 
+@pytest.mark.parametrize(("elsewhere", "open_"), [("app", True), ("kubernetes", False)])
+def test_wireguard_is_open_where_another_region_has_servers_that_converge(elsewhere: str, open_: bool) -> None:
+    app = {"servers": 1, "server_type": "cx33"}
+    other = {"app": app} if elsewhere == "app" else {"app": {"servers": 0}, "kubernetes": KUBERNETES}
+    settings = read(regions=[{"name": "eu", "location": "nbg1", "app": app}, {"name": "north", "location": "hel1", **other}])
+
+    def ports(role: str) -> set[str]:
+        return {rule.port for rule in rules_of(settings, settings.regions[0], role) if rule.protocol == "udp"}
+
+    assert ("51820" in ports("app")) is open_
+    assert "51820" not in ports("kubernetes-worker")
+
+
 def test_stores_are_reached_from_the_network_of_the_stack() -> None:
     assert _sources("redis", "6379", network={"cidr": "10.16.0.0/12"}, redis=STORE) == {"10.16.0.0/12"}

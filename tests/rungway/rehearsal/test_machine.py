@@ -79,7 +79,7 @@ def test_all_problems_are_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert f"apt-get install {packages})" in problems[0]
 
 
-@pytest.mark.parametrize(("missing", "lacks"), [("netem", ["netem"]), ("wireguard", ["WireGuard"]), ("", [])])
+@pytest.mark.parametrize(("missing", "lacks"), [("netem", ["netem"]), ("wireguard", ["WireGuard in the kernel"]), ("", [])])
 def test_what_the_kernel_cannot_do_is_named(monkeypatch: pytest.MonkeyPatch, missing: str, lacks: list[str]) -> None:
     monkeypatch.setattr(machine, "_in_namespace", lambda script: not missing or missing not in script)
 
@@ -87,6 +87,21 @@ def test_what_the_kernel_cannot_do_is_named(monkeypatch: pytest.MonkeyPatch, mis
 
     assert [lack.what for lack in found] == lacks
     assert all(lack.consequence for lack in found)
+
+
+@pytest.mark.parametrize(("kernel", "device", "enough"), [(True, False, True), (False, True, True), (False, False, False)])
+def test_links_between_regions_need_the_kernel_or_a_device_for_a_program(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kernel: bool, device: bool, enough: bool
+) -> None:
+    monkeypatch.setattr(machine, "_in_namespace", lambda _: kernel)
+    monkeypatch.setattr(machine, "TUNNEL_DEVICE", tmp_path if device else tmp_path / "tun")
+
+    check_machine(1, tmp_path)
+    if enough:
+        check_machine(1, tmp_path, links=True)
+    else:
+        with pytest.raises(RungwayError, match=r"found a kernel without WireGuard and no .*tun; needed: one of them"):
+            check_machine(1, tmp_path, links=True)
 
 
 def test_memory_is_read_from_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:

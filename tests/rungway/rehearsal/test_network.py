@@ -2,16 +2,18 @@
 
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from hosts.reachability import TUNNEL_PORT
 from rungway.rehearsal import network
 from rungway.rehearsal.network import Addresses, Network
 
-PUBLIC = Addresses("10.0.1.10", "198.51.100.10", "2001:db8:100::10")
-PRIVATE = Addresses("10.0.2.10", None, "2001:db8:100::11")
+PUBLIC = Addresses("10.0.1.10", "198.51.100.10", "2001:db8:100::10", "eu")
+PRIVATE = Addresses("10.0.2.10", None, "2001:db8:100::11", "eu")
 
 
 @pytest.fixture
@@ -71,6 +73,63 @@ def test_links_are_cut_and_slowed_where_they_are(commands: list[str]) -> None:
         "tc -n r.app qdisc replace dev eth1 root tbf rate 1mbit burst 16kb latency 400ms",
         "tc -n r.app qdisc del dev eth1 root",
     ]
+
+
+EU = Addresses("10.0.1.10", None, "2001:db8:100::10", "eu")
+US = Addresses("10.1.1.10", None, "2001:db8:100::11", "us")
+EU_TOO = Addresses("10.0.1.11", None, "2001:db8:100::12", "eu")
+
+
+@pytest.fixture
+def regions() -> Iterator[Network]:
+    """Two servers of one region and one of another, really there."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to make network namespaces")
+    made = Network(f"test{os.getpid()}")
+    try:
+        made.create()
+        for name, addresses in {"eu": EU, "us": US, "eu-too": EU_TOO}.items():
+            made.add_server(name, addresses, 8)
+        made.watch_regions([EU, US, EU_TOO])
+        yield made
+    finally:
+        made.remove()
+
+
+REFUSED = """
+import socket, sys
+try:
+    socket.create_connection((sys.argv[1], 9), 2)
+except ConnectionRefusedError:
+    sys.exit(0)
+except OSError:
+    sys.exit(1)
+"""
+
+
+def _reaches(regions: Network, address: str) -> bool:
+    """Whether a server answers, if only that nothing listens there."""
+    program = ["ip", "netns", "exec", regions.namespace("eu"), sys.executable, "-c", REFUSED, address]
+    return subprocess.run(program, check=False).returncode == 0
+
+
+def test_private_networks_of_regions_do_not_meet(regions: Network) -> None:
+    assert _reaches(regions, EU_TOO.private)
+    assert not _reaches(regions, US.private)
+
+
+def test_what_passes_between_regions_is_counted_by_what_it_is(regions: Network) -> None:
+    def send(address: str, port: int) -> None:
+        program = f"import socket; socket.socket(socket.AF_INET6, socket.SOCK_DGRAM).sendto(b'x', ('{address}', {port}))"
+        subprocess.run(["ip", "netns", "exec", regions.namespace("eu"), sys.executable, "-c", program], check=True)
+
+    for _ in range(2):
+        send(US.public_v6, int(TUNNEL_PORT))
+    send(EU_TOO.public_v6, 5432)
+    assert regions.passed_between_regions() == (2, 0)
+
+    send(US.public_v6, 5432)
+    assert regions.passed_between_regions() == (2, 1)
 
 
 @pytest.fixture
