@@ -8,9 +8,11 @@ import json
 import re
 import shlex
 
-from hosts.configuration import Account, Directory, HostFile, Service, Task, secret
+from hosts.configuration import Account, Directory, HostFile, Service, Task, address_of, secret
 from hosts.endpoints import database_endpoint, redis_endpoint
 from hosts.services.base import AUTHORITY
+from hosts.services.grafana import OTLP_HTTP_PORT, collects_traces
+from hosts.services.prometheus import monitor_of
 from hosts.specification import ApplicationService, HostSpecification
 from hosts.templating import render_template
 from hosts.tuning import SQLALCHEMY, UVICORN, tuned
@@ -144,4 +146,20 @@ def _environment(host: HostSpecification, wanted: ApplicationService) -> list[tu
             ("AWS_ACCESS_KEY_ID", secret("uploads-key-id")),
             ("AWS_SECRET_ACCESS_KEY", secret("uploads-key-secret")),
         ]
-    return variables
+    return [*variables, *_telemetry(host)]
+
+
+def _telemetry(host: HostSpecification) -> list[tuple[str, str]]:
+    """Where traces go, by the names that OpenTelemetry's libraries read; empty where nobody collects them. This alone sends nothing."""
+    monitor = monitor_of(host.region, host.peers)
+    if monitor is None or not collects_traces(monitor):
+        return []
+    return [
+        ("OTEL_SERVICE_NAME", "application"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", f"https://{address_of(monitor)}:{OTLP_HTTP_PORT}"),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
+        ("OTEL_EXPORTER_OTLP_CERTIFICATE", AUTHORITY),
+        # Prometheus and the journal have them; the collector takes traces alone.
+        ("OTEL_METRICS_EXPORTER", "none"),
+        ("OTEL_LOGS_EXPORTER", "none"),
+    ]

@@ -8,7 +8,7 @@ from hosts.services.alertmanager import PORT as ALERTMANAGER_PORT
 from hosts.services.base import TLS_FILES
 from hosts.services.logs import journal_directory
 from hosts.services.prometheus import PORT as PROMETHEUS_PORT
-from hosts.specification import HostSpecification
+from hosts.specification import HostSpecification, Peer
 from hosts.templating import TEMPLATES, render_template
 
 IMAGES = {
@@ -25,11 +25,19 @@ MEMORY_MB = {"grafana": 384, "loki": 768, "tempo": 512, "alloy": 384}
 GRAFANA_PORT, LOKI_PORT, TEMPO_PORT, TEMPO_OTLP_PORT, ALLOY_PORT = 3000, 3100, 3200, 14317, 12345
 """On the loopback interface. Administrators reach Grafana through SSH: ssh -L 3000:127.0.0.1:3000."""
 
+OTLP_GRPC_PORT, OTLP_HTTP_PORT = 4317, 4318
+"""Where traces are received, on the private address: OpenTelemetry's own ports."""
+
 DASHBOARDS = ("overview", "requests", "postgresql", "redis")
 """The dashboards of hosts/templates/grafana/dashboards; Grafana shows them, and keeps no change to them."""
 
 _ROOT = "/etc/rungway/observability"
 _USER = "observability"
+
+
+def collects_traces(server: HostSpecification | Peer) -> bool:
+    """Whether the collector runs on a server with monitoring: not beside an application."""
+    return server.role == "monitoring"
 
 
 def grafana(host: HostSpecification) -> Service | None:
@@ -38,7 +46,7 @@ def grafana(host: HostSpecification) -> Service | None:
     Only on a server of their own: beside the application they would take more memory than it does, and alerts do not need them.
     """
     monitoring = host.monitoring
-    if not monitoring or host.role != "monitoring":
+    if not monitoring or not collects_traces(host):
         return None
     data = f"{host.data_mount}/observability" if host.data_mount else "/var/lib/rungway/observability"
     hours = monitoring.retention_days * 24
@@ -48,6 +56,8 @@ def grafana(host: HostSpecification) -> Service | None:
         "tempo_port": TEMPO_PORT,
         "tempo_otlp_port": TEMPO_OTLP_PORT,
         "alloy_port": ALLOY_PORT,
+        "otlp_grpc_port": OTLP_GRPC_PORT,
+        "otlp_http_port": OTLP_HTTP_PORT,
         "prometheus_port": PROMETHEUS_PORT,
         "alertmanager_port": ALERTMANAGER_PORT,
     }

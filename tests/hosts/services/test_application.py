@@ -74,6 +74,34 @@ def test_the_environment_says_where_the_stores_are_and_is_secret() -> None:
     assert all(file.mode == 0o600 for file in _service(redis_nodes=("redis-eu-1",)).files if file.is_secret)
 
 
+def _telemetry(*peers: Peer) -> dict[str, str]:
+    service = application(application_host(peers=peers, image=IMAGE))
+    assert service is not None
+    lines = _file(service, ".env").splitlines()
+    return {name: value.strip("'") for name, _, value in (line.partition("=") for line in lines) if name.startswith("OTEL_")}
+
+
+def test_traces_go_to_the_monitoring_server_over_tls_that_is_verified() -> None:
+    own = Peer("monitoring-eu-1", "monitoring", "10.0.4.10", "eu", services=("monitoring",))
+    other = Peer("monitoring-ap-1", "monitoring", "10.1.4.10", "ap", services=("monitoring",))
+
+    assert _telemetry(other, own) == {
+        "OTEL_SERVICE_NAME": "application",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "https://10.0.4.10:4318",
+        "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+        "OTEL_EXPORTER_OTLP_CERTIFICATE": AUTHORITY,
+        "OTEL_METRICS_EXPORTER": "none",
+        "OTEL_LOGS_EXPORTER": "none",
+    }
+    assert _telemetry(other)["OTEL_EXPORTER_OTLP_ENDPOINT"] == "https://10.1.4.10:4318"
+
+
+def test_without_a_collector_the_application_is_told_of_none() -> None:
+    beside = Peer("app-eu-2", "app", "10.0.1.11", "eu", services=("application", "monitoring"))
+
+    assert (_telemetry(), _telemetry(beside)) == ({}, {})
+
+
 def test_an_application_without_stores_is_told_of_none() -> None:
     assert not {"DATABASE_URL", "REDIS_URL", "S3_BUCKET"} & _environment().keys()
 

@@ -66,7 +66,8 @@ def test_everything_listens_on_loopback_but_the_receiver_of_traces() -> None:
     assert "GF_SERVER_HTTP_ADDR: 127.0.0.1\n" in texts["compose.yaml"]
     assert not any(re.search(r"\b0\.0\.0\.0\b", text) for text in texts.values())
     assert re.findall(r'endpoint = "(10\.[\d.]+:\d+)"', texts["config.alloy"]) == ["10.0.4.10:4317", "10.0.4.10:4318"]
-    assert texts["config.alloy"].count("client_ca_file") == 2
+    assert texts["config.alloy"].count("cert_file =") == 2
+    assert "client_ca_file" not in texts["config.alloy"]
 
 
 def test_the_password_is_in_a_file_of_its_own() -> None:
