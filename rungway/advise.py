@@ -14,12 +14,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pulumi
 import requests
 
 from rungway.cost import money_text, to_cents
 from rungway.errors import RungwayError
 from rungway.model import Money
+from rungway.servers import settings_of_stack
 from rungway.stacks import Stack, all_stacks, find_stack, project_root
 
 if TYPE_CHECKING:
@@ -217,7 +217,7 @@ def _targets(settings: "Settings") -> Iterator[_Trigger]:
 def next_stack(stack: Stack) -> Stack | None:
     """The next phase of the same ladder (the stack files of one folder, in the order of their targets); None on the last one."""
     folder = [other for other in all_stacks(stack.path.parent) if other.path.parent == stack.path.parent]
-    ladder = sorted(folder, key=lambda other: _place(other.path))
+    ladder = sorted(folder, key=lambda other: _place(other))
     places = [other.path for other in ladder]
     if stack.path not in places or stack.path == places[-1]:
         return None
@@ -226,18 +226,9 @@ def next_stack(stack: Stack) -> Stack | None:
     return Stack(f"{prefix}{following.pulumi_stack}", following.pulumi_stack, following.path)
 
 
-def _place(path: Path) -> tuple[int, int, int]:
-    targets = settings_of(path).targets
+def _place(stack: Stack) -> tuple[int, int, int]:
+    targets = settings_of_stack(stack).targets
     return targets.users_min, targets.concurrent_users, targets.requests_per_second
-
-
-def settings_of(path: Path) -> "Settings":
-    """The settings of a stack file, with placeholders for what its user has not set."""
-    from infra.reading import read_settings
-    from infra.stack_file import engine_config, read_stack_file
-
-    config, _ = engine_config(read_stack_file(path))
-    return read_settings(config, source=path.name, require_user_values=False)[0]
 
 
 def advise_stack(name: str, prometheus_url: str, days: int = 7) -> Advice:
@@ -248,14 +239,10 @@ def advise_stack(name: str, prometheus_url: str, days: int = 7) -> Advice:
     """
     if days < 1:
         raise RungwayError(f"--days: found {days}; allowed: 1 or more")
-    try:
-        stack = find_stack(name, project_root(Path.cwd()))
-        settings = settings_of(stack.path)
-        advice = advise(settings, stack.name, prometheus(prometheus_url), days=days)
-        following = next_stack(stack) if advice.reasons else None
-        return dataclasses.replace(advice, next_step=_step(stack, following)) if following else advice
-    except pulumi.RunError as error:
-        raise RungwayError(str(error)) from error
+    stack = find_stack(name, project_root(Path.cwd()))
+    advice = advise(settings_of_stack(stack), stack.name, prometheus(prometheus_url), days=days)
+    following = next_stack(stack) if advice.reasons else None
+    return dataclasses.replace(advice, next_step=_step(stack, following)) if following else advice
 
 
 def _step(stack: Stack, following: Stack) -> Step:

@@ -1,7 +1,6 @@
-"""Advice: stay, tune or climb, from figures; no verdict without them. With a real Prometheus too, where one is installed."""
+"""Advice: stay, tune or climb, from figures; no verdict without them. With a real Prometheus too."""
 
 import json
-import shutil
 import socket
 import subprocess
 import time
@@ -27,12 +26,13 @@ from rungway.advise import (
     advise_stack,
     next_stack,
     prometheus,
-    settings_of,
 )
 from rungway.errors import RungwayError
 from rungway.model import Money
+from rungway.servers import settings_of_stack
 from rungway.stacks import find_stack
 from tests.rungway.test_ladder import LADDERS
+from tests.support.debian_root import DebianRoot
 
 CPU, MEMORY = 'server:cpu_used:percent{role="app"}', 'server:memory_used:percent{role="app"}'
 P95, CONNECTIONS = "region:response_time:p95_ms", "server:postgresql_connections:percent"
@@ -65,7 +65,7 @@ def _answers(figures: Mapping[str, _Figure], usual: _Figure | None) -> Query:
 
 
 def _advise(root: Path, figures: Mapping[str, _Figure], usual: _Figure | None = _Figure(), stack: str = "phase2") -> Advice:
-    return advise(settings_of(find_stack(stack, root).path), stack, _answers(figures, usual))
+    return advise(settings_of_stack(find_stack(stack, root)), stack, _answers(figures, usual))
 
 
 def test_a_phase_with_room_stays(in_project: Path) -> None:
@@ -210,10 +210,8 @@ BUSY, CALM = 78.0, 20.0
 
 
 @pytest.fixture(scope="module")
-def prometheus_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def prometheus_url(debian_root: DebianRoot, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A real Prometheus with a week of figures: the application's CPU is busy for eight hours of each day, all else is calm."""
-    if not shutil.which("prometheus") or not shutil.which("promtool"):
-        pytest.skip("needs prometheus and promtool (Debian package prometheus)")
     folder = tmp_path_factory.mktemp("prometheus")
     now = int(time.time())
     metrics = {MEMORY: CALM, P95: 100.0, CONNECTIONS: CALM, "server:postgresql_cache_hits:percent": 99.0, CPU: CALM}
@@ -224,24 +222,21 @@ def prometheus_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             busy = series == CPU and (moment - now) % 86_400 < 8 * 3600
             lines.append(f"{series} {BUSY if busy else metrics[series]} {moment}")
     (folder / "metrics.txt").write_text("\n".join([*lines, "# EOF", ""]))
-    subprocess.run(
-        ["promtool", "tsdb", "create-blocks-from", "openmetrics", folder / "metrics.txt", folder / "data"], check=True, capture_output=True
-    )
     (folder / "prometheus.yml").write_text("global: {}\n")
     port = _free_port()
-    command = ["prometheus", f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data"]
-    command += [f"--web.listen-address=127.0.0.1:{port}", "--storage.tsdb.retention.time=30d"]
-    with (folder / "log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log, cwd=folder) as process:
-        url = f"http://127.0.0.1:{port}"
-        try:
-            _wait_until_ready(url, process)
-            yield url
-        finally:
-            process.terminate()
+    script = (
+        "promtool tsdb create-blocks-from openmetrics /srv/metrics.txt /srv/data\n"
+        "exec prometheus --config.file=/srv/prometheus.yml --storage.tsdb.path=/srv/data --storage.tsdb.retention.time=30d "
+        f"--web.listen-address=127.0.0.1:{port}"
+    )
+    url = f"http://127.0.0.1:{port}"
+    with debian_root.serving(folder, script) as process:
+        _wait_until_ready(url, process)
+        yield url
 
 
 def _wait_until_ready(url: str, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline and process.poll() is None:
         try:
             if requests.get(f"{url}/-/ready", timeout=5).ok:

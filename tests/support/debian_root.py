@@ -7,7 +7,8 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -25,7 +26,7 @@ _TOOLS = ("mmdebstrap", "unshare", "mount", "chroot")
 _PROGRAM = Path(__file__).parent / "in_debian_root.py"
 _AGENT = Path(__file__).resolve().parents[2] / "hosts/converge/agent.py"
 
-_ENTER = """
+_MOUNT = """
 mount -t tmpfs tmpfs "$work"
 mkdir "$work/upper" "$work/work" "$work/root"
 mount -t overlay overlay -o "lowerdir=$layers,upperdir=$work/upper,workdir=$work/work" "$work/root"
@@ -35,12 +36,19 @@ mount -t tmpfs tmpfs "$work/root/tmp"
 mount -t tmpfs tmpfs "$work/root/run"
 mount -t proc proc "$work/root/proc"
 mount -t sysfs sysfs "$work/root/sys"
+"""
+_ENTER = """
 ip link set lo up
 for address in $addresses; do ip address add "$address/32" dev lo; done
 mkdir "$work/root/program" "$work/root/run/sshd" "$work/root/run/lock"
 cp "$agent" "$program" "$work/root/program"
 exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 HOME=/root chroot "$work/root" python3 -B "/program/${program##*/}"
 """
+_SERVE = """
+mount --bind "$folder" "$work/root/srv"
+exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 HOME=/root chroot "$work/root" bash -euc "$script"
+"""
+_NAMESPACES = ("--mount", "--pid", "--ipc", "--uts", "--fork", "--kill-child", "--propagation", "private")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,18 +92,9 @@ class DebianRoot:
 
     def run(self, steps: Iterable[Step], *, addresses: Iterable[str] = ()) -> list[Answer]:
         """Take the steps on a server that has these private addresses; the answers of all commands."""
-        self.directory.mkdir(exist_ok=True)
-        environment = {
-            "PATH": f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin",
-            "work": str(self.directory),
-            "layers": ":".join(map(str, self._layers)),
-            "addresses": " ".join(addresses),
-            "agent": str(_AGENT),
-            "program": str(_PROGRAM),
-        }
-        namespaces = ["--mount", "--net", "--pid", "--ipc", "--uts", "--fork", "--kill-child", "--propagation", "private"]
+        environment = {**self._environment(), "addresses": " ".join(addresses), "agent": str(_AGENT), "program": str(_PROGRAM)}
         done = subprocess.run(
-            ["unshare", *namespaces, "bash", "-euc", _ENTER],
+            ["unshare", "--net", *_NAMESPACES, "bash", "-euc", f"{_MOUNT}{_ENTER}"],
             env=environment,
             input=json.dumps([asdict(step) for step in steps]),
             capture_output=True,
@@ -104,6 +103,22 @@ class DebianRoot:
         )
         assert done.returncode == 0, done.stderr
         return [Answer(**answer) for answer in json.loads(done.stdout)]
+
+    @contextmanager
+    def serving(self, folder: Path, script: str) -> Iterator[subprocess.Popen[bytes]]:
+        """A shell script that serves on this machine's loopback, with `folder` as its /srv, for as long as it is needed."""
+        environment = {**self._environment(), "folder": str(folder), "script": script}
+        command = ["unshare", *_NAMESPACES, "bash", "-euc", f"{_MOUNT}{_SERVE}"]
+        with (folder / "said").open("wb") as said, subprocess.Popen(command, env=environment, stdout=said, stderr=said) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
+
+    def _environment(self) -> dict[str, str]:
+        self.directory.mkdir(exist_ok=True)
+        path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+        return {"PATH": path, "work": str(self.directory), "layers": ":".join(map(str, self._layers))}
 
 
 def make_debian_root(packages: Iterable[str], directory: Path) -> DebianRoot:
