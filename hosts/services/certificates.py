@@ -84,9 +84,9 @@ def _no_attempts() -> Service:
         before=(
             Task(
                 name="no more attempts at a certificate by ACME",
-                unless=f"! systemctl --quiet is-active {_TIMER}",
-                # Its file is gone by then, and "disable" refuses a unit without one.
-                script=f"systemctl stop {_TIMER}",
+                # Its files are gone by then: a timer whose service vanishes fails, and would be shown as failed until the next boot.
+                unless=f"! systemctl --quiet is-active {_TIMER} && ! systemctl --quiet is-failed {_TIMER}",
+                script=f"systemctl stop {_TIMER}\nsystemctl reset-failed {_TIMER} || true",
             ),
         ),
         absent=(SCRIPT, *(f"{_UNIT_DIRECTORY}/{name}" for name in (*_UNITS, f"timers.target.wants/{_TIMER}"))),

@@ -14,7 +14,7 @@ from rungway.rehearsal.visitors import FrontDoor
 
 ACME_SECONDS = 120
 
-_BY_CLOUDFLARE = f"! test -L {TLS_DIRECTORY}/site.crt && ! systemctl --quiet is-active rungway-certificate.timer"
+_BY_CLOUDFLARE = f'! test -L {TLS_DIRECTORY}/site.crt && test "$(systemctl is-active rungway-certificate.timer)" = inactive'
 _BY_ACME = f'test "$(readlink {TLS_DIRECTORY}/site.crt)" = /etc/letsencrypt/live/site/fullchain.pem'
 
 
