@@ -68,7 +68,7 @@ def check_machine(servers: int, cache: Path, *, links: bool = False) -> None:
         problems.append(f"found {free_gb} GB free at {cache}; needed: {needed_gb} GB")
     if problems:
         raise RungwayError(
-            "rehearsal: " + "; ".join(problems), hint="docs/rehearsal.md says how to rehearse in one Docker container instead"
+            "rehearsal: " + "; ".join(problems), hint="docs/rehearsal.md says what is needed, here and in a Docker container"
         )
 
 
