@@ -7,12 +7,6 @@ import os
 import signal
 import sys
 
-from pydantic import TypeAdapter, ValidationError
-
-from hosts.converge.request import Request, Result
-from hosts.converge.run import ConvergeError, converge
-from hosts.secrets import MissingValueError
-
 INTERRUPTED = b"interrupted: the server ends the service that is under way. Run it again: it goes on with what is not done yet.\n"
 
 
@@ -25,6 +19,13 @@ def _interrupted(number: int, _: object) -> None:
 def main() -> int:
     """Converge and print the result. Exits with 1 and one error when the server is not as asked."""
     signal.signal(signal.SIGINT, _interrupted)
+    # Here, because they take a third of a second, in which somebody may interrupt too.
+    from pydantic import TypeAdapter, ValidationError
+
+    from hosts.converge.request import Request, Result
+    from hosts.converge.run import ConvergeError, converge
+    from hosts.secrets import MissingValueError
+
     if sys.stdout is None:
         sys.stderr.write("standard output is closed: needed for the result. Nothing was done.\n")
         return 1

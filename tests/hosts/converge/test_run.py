@@ -2,7 +2,13 @@
 
 import getpass
 import json
+import os
+import signal
 import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -116,6 +122,23 @@ def test_a_connection_through_a_program_is_kept_alive_as_well() -> None:
 )
 def test_the_command_that_forgets_a_key_knows_the_port(connection: Connection, expected: str) -> None:
     assert run._how_to_forget(connection).endswith(expected)
+
+
+def test_an_interrupt_at_the_very_beginning_is_one_line_too(tmp_path: Path) -> None:
+    """While the program still loads what it needs: here something that never ends loading."""
+    (tmp_path / "pydantic.py").write_text(f"import pathlib, time\npathlib.Path({str(tmp_path / 'loading')!r}).touch()\ntime.sleep(60)\n")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-m", "hosts.converge"], env=environment, text=True, **pipes) as process:
+        while not (tmp_path / "loading").exists():
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        said, problem = process.communicate(timeout=30)
+
+    assert (process.returncode, said) == (130, "")
+    assert problem.startswith("interrupted: ")
+    assert problem.count("\n") == 1
 
 
 def test_the_agent_is_asked_in_ascii() -> None:
