@@ -93,7 +93,8 @@ class Service:
     commands exits with 0 do the files replace the old ones. `before` runs, then `units` are enabled and started; a changed file has
     them restarted or reloaded (`on_change`). `probe` is a shell command that must exit with 0 within `probe_seconds`: else the old
     files come back and the units restart with them. `after` runs last. `masked` units never run. Files that this server must not have
-    are in `absent`. Files of earlier services that the units read when they start are in `reads`: a changed one counts like one of `files`.
+    are in `absent`; units among them are stopped first. Files of earlier services that the units read when they start are in `reads`: a
+    changed one counts like one of `files`.
     """
 
     name: str

@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import pwd
+import re
 import shutil
 import signal
 import stat
@@ -37,6 +38,8 @@ DIFF_LIMIT_BYTES = 200_000
 _STARTED = ("active", "reloading", "activating", "failed")
 """What `systemctl is-active` says about a unit that was started and not stopped."""
 _ENABLED = ("enabled", "enabled-runtime", "static", "indirect", "alias", "generated")
+_UNIT_FILE = re.compile(r"/etc/systemd/system/([^/@]+\.(?:service|timer|socket|path|target|mount))")
+"""Not of templates, which don't run themselves."""
 
 Request = dict[str, Any]
 
@@ -403,18 +406,22 @@ def _replace(service: Request, files: list[Request], absent: list[str]) -> None:
     """Exchange the files and start the service with them; when it does not come up, the old files come back."""
     news: dict[Path, Path] = {}
     paths = [*(file["path"] for file in files), *absent]
+    leaving = [found[1] for path in absent if (found := _UNIT_FILE.fullmatch(path))]
     # The new files and all that is needed to undo it are on the disk before the first file is replaced: a full disk changes nothing.
     try:
         for file in files:
             path = Path(file["path"])
             _make_parents(path.parent)
             news[path] = _write(path, file["content"].encode(), _needed_ownership(file))
-        journal = _write_journal(service, paths)
+        journal = _write_journal(service, paths, leaving)
     except BaseException:
         for new in news.values():
             new.unlink(missing_ok=True)
         raise
     try:
+        # Before their files go: a timer whose service vanishes fails, and what runs goes on without its unit.
+        if leaving:
+            _must(["systemctl", "disable", "--now", *leaving], "stopping units that leave")
         for path, new in news.items():
             new.replace(path)
         for gone in absent:
@@ -472,13 +479,13 @@ def _make_parents(directory: Path) -> None:
         os.umask(before)
 
 
-def _write_journal(service: Request, paths: list[str]) -> Path:
+def _write_journal(service: Request, paths: list[str], leaving: list[str]) -> Path:
     """What the service is now. The file exists from before the first file is replaced until the service runs with the new ones."""
     state = {
         "files": [_file_now(path) for path in paths],
         "units": [
             {"name": unit, "enabled": _systemctl("is-enabled", unit)[0] == 0, "ran": _systemctl("is-active", unit)[1] in _STARTED}
-            for unit in service["units"]
+            for unit in (*service["units"], *leaving)
         ],
         "on_change": service["on_change"],
     }
@@ -535,6 +542,8 @@ def _roll_back(journal: Path) -> list[str]:
     down = []
     for unit in before["units"]:
         _systemctl("reset-failed", unit["name"])
+        if unit["enabled"]:
+            _systemctl("enable", unit["name"])
         if unit["ran"] and _systemctl(_verb(before["on_change"]), unit["name"])[0]:
             down.append(unit["name"])
     _forget(journal)

@@ -23,8 +23,7 @@ ATTEMPT_MINUTES = 15
 
 SCRIPT = "/usr/local/sbin/rungway-certificate"
 
-_TIMER = "rungway-certificate.timer"
-_UNITS = ("rungway-certificate.service", _TIMER)
+_UNITS = ("rungway-certificate.service", "rungway-certificate.timer")
 _UNIT_DIRECTORY = "/etc/systemd/system"
 
 _HOST_NAME = re.compile(r"[a-z0-9.-]+")
@@ -81,13 +80,5 @@ def _no_attempts() -> Service:
     """Nothing asks an ACME authority, also where something once did: its certificate would take the place of nginx' own."""
     return Service(
         name="certificates",
-        before=(
-            Task(
-                name="no more attempts at a certificate by ACME",
-                # Its files are gone by then: a timer whose service vanishes fails, and would be shown as failed until the next boot.
-                unless=f"! systemctl --quiet is-active {_TIMER} && ! systemctl --quiet is-failed {_TIMER}",
-                script=f"systemctl stop {_TIMER}\nsystemctl reset-failed {_TIMER} || true",
-            ),
-        ),
-        absent=(SCRIPT, *(f"{_UNIT_DIRECTORY}/{name}" for name in (*_UNITS, f"timers.target.wants/{_TIMER}"))),
+        absent=(SCRIPT, *(f"{_UNIT_DIRECTORY}/{name}" for name in _UNITS)),
     )

@@ -187,7 +187,7 @@ def test_a_fault_of_the_agent_itself_is_rolled_back(tmp_path: Path, written: Pat
 def test_the_journal_is_for_root_alone(tmp_path: Path, written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(agent, "STATE", tmp_path / "state")
 
-    journal = agent._write_journal({"name": "probe", "units": [], "on_change": "restart"}, [str(written)])
+    journal = agent._write_journal({"name": "probe", "units": [], "on_change": "restart"}, [str(written)], [])
     assert stat.S_IMODE(journal.stat().st_mode) == 0o600
 
 

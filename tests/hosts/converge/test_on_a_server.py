@@ -122,6 +122,21 @@ def test_a_file_that_must_not_be_there_goes_and_comes_back_when_the_service_fail
     assert server.run("test -e /etc/left-over")[0] == 1
 
 
+def test_units_that_leave_are_stopped_before_and_run_again_when_the_service_fails(server: RehearsedServer) -> None:
+    """A timer whose service vanishes would fail, and what runs would go on."""
+    timer, service = (f"/etc/systemd/system/leaving.{kind}" for kind in ("timer", "service"))
+    server.run(f"printf '[Service]\\nExecStart=sleep infinity\\n' > {service}")
+    server.run(f"printf '[Timer]\\nOnBootSec=1d\\n[Install]\\nWantedBy=timers.target\\n' > {timer}")
+    assert server.run("systemctl daemon-reload; systemctl enable --now leaving.timer; systemctl start leaving.service")[0] == 0
+    shown = "systemctl is-active leaving.timer leaving.service; systemctl is-enabled leaving.timer"
+
+    failure(agent(server, probe("broken", absent=(service, timer))))
+    assert server.run(shown)[1].splitlines() == ["active", "active", "enabled"]
+    assert changed(agent(server, probe(absent=(service, timer)))) == [service, timer]
+    assert server.run(shown)[1].splitlines() == ["inactive", "inactive", "not-found"]
+    assert "leaving" not in server.run("systemctl --failed --plain; ls /etc/systemd/system/timers.target.wants; systemctl list-timers")[1]
+
+
 def test_a_link_that_a_change_replaced_is_a_link_again_when_the_service_fails(server: RehearsedServer) -> None:
     server.run(f"mv {CONFIGURATION} /etc/probe.real; ln --symbolic probe.real {CONFIGURATION}")
 
