@@ -128,8 +128,8 @@ def test_an_interrupt_at_the_very_beginning_is_one_line_too(tmp_path: Path) -> N
     """While the program still loads what it needs: here something that never ends loading."""
     (tmp_path / "pydantic.py").write_text(f"import pathlib, time\npathlib.Path({str(tmp_path / 'loading')!r}).touch()\ntime.sleep(60)\n")
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen([sys.executable, "-m", "hosts.converge"], env=environment, text=True, **pipes) as process:
+    command, pipe = [sys.executable, "-m", "hosts.converge"], subprocess.PIPE
+    with subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as process:
         while not (tmp_path / "loading").exists():
             assert process.poll() is None
             time.sleep(0.01)
