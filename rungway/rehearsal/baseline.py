@@ -96,7 +96,7 @@ def links(phase: RehearsedPhase) -> Iterator[Check]:
         times = {peer: _round_trip_ms(phase, name, peer) for peer in peers}
         silent = [peer for peer, time_ms in times.items() if time_ms is None]
         slowest = max((time_ms for time_ms in times.values() if time_ms is not None), default=None)
-        note = f"no answer from {', '.join(silent)}" if silent else f"{len(peers)} links, the slowest"
+        note = f"no answer from {', '.join(silent)}" if silent else f"the slowest of {len(peers)}"
         yield Check(f"links of {name} to other regions", not silent, slowest, "ms", note)
     for name, (peer, *_) in [*linked.items()][-1:]:
         server, address = phase.servers[name], phase.addresses[peer].private
