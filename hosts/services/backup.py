@@ -2,7 +2,8 @@
 
 One program on the server does all of it (`templates/backup/rungway_database.py`); timers start it. They look every hour whether a
 backup is due, because a number of hours such as 36 is no calendar event, and because after a failover the new primary goes on where the old
-one stopped. On a standby they do nothing. The program that makes the backups is exchangeable (`hosts.backup_tool`).
+one stopped. On a standby they do nothing. The databases of other regions are standbys, whose backups are the first region's; one that was
+promoted begins a repository of its own. The program that makes the backups is exchangeable (`hosts.backup_tool`).
 """
 
 import json
@@ -14,6 +15,7 @@ from hosts.backup_tool import BACKUP_TOOL
 from hosts.configuration import HostFile, Service, Task
 from hosts.services.exporters import TEXTFILE_DIRECTORY
 from hosts.services.postgresql import data_directory
+from hosts.services.replication import followed_region
 from hosts.specification import BackupService, HostSpecification, PostgresqlService
 from hosts.templating import render_template
 
@@ -70,6 +72,7 @@ def _settings(host: HostSpecification, backup: BackupService, postgresql: Postgr
         "recovery_point_minutes": backup.recovery_point_minutes,
         "recovery_time_minutes": backup.recovery_time_minutes,
         "standbys": postgresql.standbys,
+        "follows": followed_region(host),
         "scratch": f"{_scratch_parent(host)}/drill",
         "programs": f"/usr/lib/postgresql/{postgresql.version}/bin",
         "metrics": TEXTFILE_DIRECTORY,

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from hosts.services.nginx import PRIVATE_PORT
 from rungway.errors import RungwayError
 from rungway.rehearsal.phase import RehearsedPhase
+from rungway.rehearsal.regions import copies_follow, rows_in_other_regions
 from rungway.rehearsal.report import Check, skipped
 from rungway.rehearsal.server import RehearsedServer
 from rungway.rehearsal.visitors import FrontDoor, Writing, database_primary, sql
@@ -35,6 +36,12 @@ def reading_and_writing(phase: RehearsedPhase, door: FrontDoor) -> Iterator[Chec
     yield Check("a note written and read", code == 0 and '"first"' in said)
 
 
+def reading_in_other_regions(phase: RehearsedPhase, door: FrontDoor) -> Iterator[Check]:
+    """What people write is there for those who read in another region."""
+    del door
+    yield from rows_in_other_regions(phase)
+
+
 def deployment(phase: RehearsedPhase, door: FrontDoor) -> Iterator[Check]:
     """A changed configuration of the application is rolled out without a failed request."""
     name = next(name for name, host in phase.hosts.items() if host.role == "app" and host.application)
@@ -58,6 +65,7 @@ def database_power_cut(phase: RehearsedPhase, door: FrontDoor) -> Iterator[Check
     standbys = primary.host.postgresql is not None and primary.host.postgresql.standbys > 0
     what = "power cut of the database's primary"
     with Writing(phase, door) as writing:
+        cut = time.monotonic()
         primary.power_cut()
         if standbys:
             database_primary(phase, FAILOVER_SECONDS)
@@ -65,6 +73,7 @@ def database_power_cut(phase: RehearsedPhase, door: FrontDoor) -> Iterator[Check
             primary.power_on()
         door.wait_until_served(BACK_SECONDS)
     yield from _cost(phase, what, writing)
+    yield from copies_follow(phase, database_primary(phase), cut)
     if standbys:
         began = time.monotonic()
         primary.power_on()
@@ -114,6 +123,7 @@ def database_failover(phase: RehearsedPhase) -> Iterator[Check]:
     )
     lost = rows - int(sql(successor, "application", "SELECT count(*) FROM rehearsed"))
     yield Check("power cut of the database's primary: acknowledged rows lost", lost == 0, lost, "rows", f"of {rows}")
+    yield from copies_follow(phase, successor, began)
     began = time.monotonic()
     primary.power_on()
     _wait(lambda: _is_streaming(primary), f"{primary.host.name} is no standby again")

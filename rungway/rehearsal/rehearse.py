@@ -19,6 +19,7 @@ from rungway.rehearsal import baseline, certificates, failures
 from rungway.rehearsal.machine import check_machine, kernel_lacks
 from rungway.rehearsal.network import OUTSIDE
 from rungway.rehearsal.phase import DOMAIN, NOT_HERE, RehearsedPhase, remove_leftovers
+from rungway.rehearsal.regions import rows_in_other_regions
 from rungway.rehearsal.report import Check, skipped
 from rungway.rehearsal.visitors import FrontDoor
 from rungway.servers import settings_of_stack
@@ -35,6 +36,7 @@ Say = Callable[[str], None]
 BASELINE = (baseline.failed_units, baseline.ssh, baseline.open_ports, baseline.links, baseline.exposure, baseline.second_convergence)
 FAILURES = (
     failures.reading_and_writing,
+    failures.reading_in_other_regions,
     failures.deployment,
     failures.restore_in_time,
     failures.slow_network,
@@ -193,7 +195,7 @@ def _skips(settings: Settings) -> Iterator[Check]:
 def _stores_alone(phase: RehearsedPhase) -> Iterator[Check]:
     """What can be tried without an application in front."""
     yield skipped("everything through the front door", "no application server is rehearsed")
-    for attempt in (failures.backup_and_drill, failures.database_failover, failures.redis_failover):
+    for attempt in (rows_in_other_regions, failures.backup_and_drill, failures.database_failover, failures.redis_failover):
         yield from _guarded(attempt.__name__.replace("_", " "), attempt(phase))
 
 

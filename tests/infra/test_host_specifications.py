@@ -245,3 +245,28 @@ def test_a_backup_knows_its_bucket_and_its_promises() -> None:
     assert backup.bucket == "shop-backups"
     assert (backup.full_every_hours, backup.incremental_every_hours, backup.retention_days) == (24, 6, 30)
     assert (backup.recovery_point_minutes, backup.recovery_time_minutes) == (10, 60)
+
+
+def test_the_databases_of_other_regions_follow_the_first_one_and_are_as_large_as_it_needs() -> None:
+    first = {"database": {**STORE, "nodes": 2, "server_type": "cx43", "max_connections": 300}}
+    regions = [{**TWO_REGIONS[0], **first}, {**TWO_REGIONS[1], "database": {**STORE, "max_connections": 100}}]
+    hosts = _hosts(regions=regions, app=APP)
+    primary, copy = hosts["database-eu-1"].postgresql, hosts["database-north-1"].postgresql
+
+    assert primary
+    assert copy
+    assert (primary.follows, primary.max_connections, primary.primary_cores) == ((), 300, 0)
+    assert copy.follows == ("database-eu-1", "database-eu-2")
+    assert (copy.max_connections, copy.primary_cores) == (300, hosts["database-eu-1"].cores)
+    assert hosts["database-north-1"].cores < hosts["database-eu-1"].cores
+
+
+def test_a_larger_copy_keeps_its_own_number_of_connections() -> None:
+    regions = [
+        {**TWO_REGIONS[0], "database": {**STORE, "max_connections": 50}},
+        {**TWO_REGIONS[1], "database": {**STORE, "max_connections": 90}},
+    ]
+    copy = _hosts(regions=regions, app=APP)["database-north-1"].postgresql
+
+    assert copy
+    assert copy.max_connections == 90

@@ -96,8 +96,13 @@ def run(given: argparse.Namespace, settings: dict[str, Any]) -> int:
             with contextlib.suppress(BlockingIOError), exclusive("drill", wait=False):
                 clean(settings)
         case "drill":
-            if given.scheduled and settings["standbys"] and is_primary():
+            primary = is_primary()
+            copies = bool(settings["follows"]) and not primary
+            if given.scheduled and (copies or (settings["standbys"] and primary)):
                 return 0
+            if copies:
+                print(f"this database copies that of {settings['follows']}, whose servers drill its backups", file=sys.stderr)
+                return 1
             with exclusive("drill"):
                 report = drill(settings, given.to or "")
             print(json.dumps(report))

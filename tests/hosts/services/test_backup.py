@@ -63,6 +63,7 @@ def _write_settings(directory: Path, **changes: Any) -> None:
         "recovery_point_minutes": 5,
         "recovery_time_minutes": 60,
         "standbys": 0,
+        "follows": "",
         "scratch": f"{directory}/scratch",
         "programs": str(directory),
         "metrics": str(directory),
@@ -291,15 +292,28 @@ def test_a_time_reaches_the_restore_in_utc(program: ModuleType, tmp_path: Path, 
     assert (tmp_path / "target").read_text() == "2026-11-21 10:00:00+00:00\n"
 
 
-@pytest.mark.parametrize(("standbys", "primary", "runs"), [(1, "t", False), (1, "f", True), (0, "t", True)])
-def test_the_weekly_drill_leaves_a_primary_with_standbys_alone(
-    program: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str], standbys: int, primary: str, runs: bool
+@pytest.mark.parametrize(
+    ("standbys", "follows", "primary", "runs"),
+    [(1, "", "t", False), (1, "", "f", True), (0, "", "t", True), (0, "eu", "f", False), (0, "eu", "t", True), (1, "eu", "f", False)],
+)
+def test_the_weekly_drill_leaves_a_primary_with_standbys_and_a_copy_of_another_region_alone(
+    program: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str], standbys: int, follows: str, primary: str, runs: bool
 ) -> None:
-    _write_settings(tmp_path, standbys=standbys)
+    _write_settings(tmp_path, standbys=standbys, follows=follows)
     _psql(tmp_path, f"echo {primary}")
     program.main(["drill", "--scheduled"])
 
     assert bool(capsys.readouterr().out) is runs
+
+
+def test_a_drill_on_a_copy_of_another_region_says_where_to_go(
+    program: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _write_settings(tmp_path, follows="eu")
+    _psql(tmp_path, "echo f")
+
+    assert program.main(["drill"]) == 1
+    assert capsys.readouterr().err == "this database copies that of eu, whose servers drill its backups\n"
 
 
 def test_clean_leaves_a_drill_that_goes_on_alone(program: ModuleType, tmp_path: Path) -> None:

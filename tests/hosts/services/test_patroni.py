@@ -10,11 +10,22 @@ import pytest
 from ruamel.yaml import YAML
 
 from hosts.configuration import Service
-from hosts.services.patroni import CHECK, CONFIG, DYNAMIC, LOOP_WAIT_SECONDS, PROBE, RETRY_TIMEOUT_SECONDS, TTL_SECONDS, patroni
-from hosts.specification import HostSpecification
+from hosts.services.patroni import CHECK, CONFIG, DYNAMIC, LOOP_WAIT_SECONDS, PROBE, RETRY_TIMEOUT_SECONDS, STANDBY, TTL_SECONDS, patroni
+from hosts.services.replication import PASSFILE
+from hosts.specification import HostSpecification, Peer
 from tests.support.database_host import POSTGRESQL, database_host
 
 SYNCHRONOUS = replace(POSTGRESQL, standbys=1, synchronous_commit=True)
+
+
+EU = tuple(Peer(f"database-eu-{number}", "database", f"10.0.2.{9 + number}", "eu", True, ("postgresql",)) for number in (1, 2))
+
+
+def _standby_region(**changes: Any) -> Service:
+    """The first of two database servers of the region us, which follows eu."""
+    follows = tuple(peer.name for peer in EU)
+    arguments = {"name": "database-us-1", "region": "us", "peers": EU} | changes
+    return _service(database_host(nodes=2, postgresql=replace(POSTGRESQL, standbys=1, primary=False, follows=follows), **arguments))
 
 
 def _service(host: HostSpecification | None = None) -> Service:
@@ -161,6 +172,55 @@ def test_the_shared_configuration_is_changed_only_when_it_differs(tmp_path: Path
     patronictl = f'case "$*" in *show-config*) echo "{shared}"; exit {asked};; *) echo "{edit}";; esac'
 
     assert (_run(f"set -eu\n{task.unless}", tmp_path, patronictl=patronictl) == 0) is done
+
+
+def test_another_region_is_born_as_a_copy_of_the_first_one() -> None:
+    service = _standby_region()
+    born = _yaml(service, CONFIG)["bootstrap"]["dcs"]
+
+    assert born.pop("standby_cluster") == {
+        "host": "10.0.2.10,10.0.2.11",
+        "port": 5432,
+        "primary_slot_name": "",
+        "restore_command": 'pgbackrest --stanza=main --repo1-path=/postgresql/eu archive-get %f "%p"',
+        "create_replica_methods": ["basebackup"],
+    }
+    assert born == _yaml(service, DYNAMIC)
+    # Promoted, it fetches what it archived itself.
+    assert _yaml(service, CONFIG)["postgresql"]["recovery_conf"] == {"restore_command": 'pgbackrest --stanza=main archive-get %f "%p"'}
+    assert [task.name for task in service.before] == ["database of the first region"]
+
+
+def test_a_copy_without_backups_has_no_archive() -> None:
+    assert "restore_command" not in _yaml(_standby_region(backup=None), STANDBY)["standby_cluster"]
+
+
+def test_the_first_region_has_nothing_to_follow() -> None:
+    service = _service()
+
+    assert not {STANDBY, PASSFILE} & {file.path for file in service.files}
+    assert not service.before
+    assert "PGCONNECT_TIMEOUT" not in _file(service, "/etc/systemd/system/patroni.service.d/rungway.conf")
+
+
+def test_a_copy_does_not_wait_long_for_one_server_of_the_first_region() -> None:
+    assert "\nEnvironment=PGCONNECT_TIMEOUT=5\n" in _file(_standby_region(), "/etc/systemd/system/patroni.service.d/rungway.conf")
+
+
+@pytest.mark.parametrize(
+    ("shared", "edit", "done"),
+    [
+        ("standby_cluster:\n  host: 10.0.2.10", "-  host: 10.0.2.10", False),
+        ("standby_cluster:\n  host: 10.0.2.10", "Not changed", True),
+        ("ttl: 20", "+standby_cluster:", True),  # promoted
+    ],
+)
+def test_no_convergence_makes_a_promoted_region_a_copy_again(tmp_path: Path, shared: str, edit: str, done: bool) -> None:
+    task = next(task for task in _standby_region().after if task.name == "region that is followed")
+    patronictl = f'case "$*" in *show-config*) echo "{shared}";; *{STANDBY}*) echo "{edit}";; *) exit 1;; esac'
+
+    assert (_run(f"set -eu\n{task.unless}", tmp_path, patronictl=patronictl) == 0) is done
+    assert DYNAMIC not in task.script
 
 
 @pytest.mark.parametrize(("says", "status", "looks"), [("t", 0, True), ("f", 0, False), ("", 2, False)])
