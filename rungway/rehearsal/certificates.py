@@ -6,13 +6,14 @@ from collections.abc import Iterator
 
 from hosts.configuration import HostConfiguration
 from hosts.render import host_configuration
-from hosts.services.certificates import TLS_DIRECTORY
+from hosts.services.certificates import TLS_DIRECTORY, WEBROOT
 from hosts.specification import HostSpecification
 from rungway.rehearsal.phase import RehearsedPhase
 from rungway.rehearsal.report import Check
 from rungway.rehearsal.visitors import FrontDoor
 
 ACME_SECONDS = 120
+_CHALLENGES = ".well-known/acme-challenge"
 
 _BY_CLOUDFLARE = f'! test -L {TLS_DIRECTORY}/site.crt && test "$(systemctl is-active rungway-certificate.timer)" = inactive'
 _BY_ACME = f'test "$(readlink {TLS_DIRECTORY}/site.crt)" = /etc/letsencrypt/live/site/fullchain.pem'
@@ -37,6 +38,10 @@ def other_authority(phase: RehearsedPhase, door: FrontDoor) -> Iterator[Check]:
     ask_acme(phase)
     code, said = door.request("/health", "--cacert", str(door.acme_authority_file))
     ok = code == 0 and all(phase.servers[name].run(_BY_ACME, 10)[0] == 0 for name in names)
+    # As Cloudflare sends it on: over HTTPS, and to any server.
+    phase.servers[names[-1]].run(f"mkdir --parents {WEBROOT}/{_CHALLENGES}; echo known > {WEBROOT}/{_CHALLENGES}/tried", 10)
+    code, said = door.request(f"/{_CHALLENGES}/tried")
+    ok = ok and said.startswith("known\n")
     yield Check("change over to certificates by ACME", ok, round(time.monotonic() - began, 1), "s", "" if ok else said.strip()[-200:])
     began = time.monotonic()
     _converge(phase, {name: before[name] for name in names})

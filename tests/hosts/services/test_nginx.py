@@ -86,6 +86,13 @@ def test_challenges_are_also_looked_for_on_the_other_servers_of_the_region_but_n
     assert "@acme_peers" not in _text(application_host(), "site.conf")
 
 
+def test_challenges_are_answered_over_https_too_where_cloudflare_redirects_an_authority_to() -> None:
+    servers = _text(application_host(), "site.conf").split("\nserver {")
+    (secure,) = [server for server in servers if "443 ssl" in server and "server_name api.example.com;" in server]
+
+    assert "location ^~ /.well-known/acme-challenge/" in secure
+
+
 def test_cloudflares_certificate_is_tried_with_its_key_before_it_replaces_another_and_no_challenge_is_answered() -> None:
     host = application_host(peers=PEERS, origin_certificate=True)
     service = nginx(host)
