@@ -66,7 +66,7 @@ def broken_rules(settings: Settings) -> list[Problem]:
             rules += [_placement(region, key, path), _volume(region, key, path), _primary(settings.regions, index, key, path)]
         for key, field in (("app", "data_volume_size_gb"), ("monitoring", "volume_size_gb")):
             rules.append(_optional_volume(region, key, field, path))
-        rules.append(_monitoring_placement(settings.regions, index, path))
+        rules += [_copied_version(settings.regions, index, path), _monitoring_placement(settings.regions, index, path)]
         rules += [_sentinel(region, path), _synchronous_commit(region, path, primary=index == 0), _pools(region, path)]
         rules += [_thresholds(region, name, path) for name in _THRESHOLDS]
     return [problem for rule in rules for problem in answered(rule)]
@@ -295,6 +295,14 @@ def _primary(regions: tuple[Region, ...], index: int, key: str, path: str) -> It
     if nodes and index and not _store(primary, key).nodes:
         allowed = f"0, or {key} nodes in the primary region '{primary.name}'"
         yield Problem(f"{path}.{key}.nodes", str(nodes), allowed, "a replica needs a primary")
+
+
+def _copied_version(regions: tuple[Region, ...], index: int, path: str) -> Iterator[Problem]:
+    """PostgreSQL streams between servers of one major version alone (documentation, 26.2.1)."""
+    database, first = regions[index].database, regions[0]
+    if index and database.nodes and database.version != first.database.version:
+        allowed = f"{first.database.version}, as in the primary region '{first.name}'"
+        yield Problem(f"{path}.database.version", str(database.version), allowed, "a replica is a copy, page by page")
 
 
 def _sentinel(region: Region, path: str) -> Iterator[Problem]:

@@ -288,6 +288,10 @@ CASES: dict[str, Case] = {
             "rungway:regions[1].redis.nodes: found 1; allowed: 0, or redis nodes in the primary region 'eu'; a replica needs a primary",
         ],
     ),
+    "a replica of another version": (
+        {"regions": [{**EU, "database": DATABASE}, {**NORTH, "database": {**DATABASE, "version": 16}}]},
+        ["rungway:regions[1].database.version: found 16; allowed: 17, as in the primary region 'eu'; a replica is a copy, page by page"],
+    ),
     "Sentinel with two": (
         {"redis": {**REDIS, "nodes": 2, "sentinel": True}},
         ["rungway:redis.sentinel: found true with 2 nodes; allowed: false, or redis.nodes of 3 or more; Sentinel needs a majority"],
