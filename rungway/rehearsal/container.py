@@ -147,14 +147,16 @@ def rehearse_in_container(stack_name: str, roles: Sequence[str], *, keep: bool, 
         f"{DISK_BASE_GB + rehearsal.servers * DISK_PER_SERVER_GB + IMAGE_GB} GB of disk; the first time, a network"
     )
     image = _built_image(say)
+    left_up = False
     with ended_by_signals():
         try:
             _docker(run_command(rehearsal, image))
             # In a session of its own: Ctrl-C at a terminal must reach the rehearsal once, by `--down`, and not its client as well.
             process = subprocess.Popen(exec_command(rehearsal, *rehearsal.options), start_new_session=True)
             code = process.wait()
+            left_up = keep
         finally:
-            if keep:
+            if left_up:
                 say(f"the container is left up: docker exec -it {rehearsal.container} bash; end it with `{again}`")
             else:
                 _remove(rehearsal)

@@ -333,10 +333,10 @@ def test_a_stack_or_role_that_is_not_there_is_refused_before_docker_is_asked(doc
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_the_rehearsal_and_its_container(docker: _Docker, tmp_path: Path, number: signal.Signals) -> None:
-    """The rehearsal in the container ends when it is told to by `--down`; until then its client goes on."""
+    """The rehearsal in the container ends when it is told to by `--down`; until then its client goes on. What is half done is not kept."""
     docker.answer("exec", f"touch {tmp_path}/running; until [ -e {tmp_path}/told ]; do sleep 0.05; done; echo removed; exit 143")
     docker.answer("down", f"touch {tmp_path}/told")
-    command = [sys.executable, "-m", "rungway", "rehearse", "mvp", "--container"]
+    command = [sys.executable, "-m", "rungway", "rehearse", "mvp", "--container", "--keep"]
     with subprocess.Popen(command, cwd=CODE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         while not (tmp_path / "running").exists():
             assert process.poll() is None
