@@ -14,7 +14,7 @@ INTERFACE = "wg0"
 
 CONFIGURATION = f"/etc/wireguard/{INTERFACE}.conf"
 
-ROUTES_SCRIPT = "/usr/local/lib/rungway/wireguard-routes"
+RELOAD_SCRIPT = "/usr/local/lib/rungway/wireguard-reload"
 
 KEEPALIVE_SECONDS = 25
 """Shorter than the time after which a firewall forgets a silent UDP flow (wireguard.com, "NAT and Firewall Traversal Persistence")."""
@@ -47,9 +47,13 @@ def wireguard(host: HostSpecification) -> Service | None:
             HostFile(path=CONFIGURATION, content=content, mode=0o600),
             HostFile(
                 path=f"/etc/systemd/system/{unit}.d/10-rungway.conf",
-                content=render_template("wireguard/wg-quick.service.conf", script=ROUTES_SCRIPT),
+                content=render_template("wireguard/wg-quick.service.conf", script=RELOAD_SCRIPT),
             ),
-            HostFile(path=ROUTES_SCRIPT, content=render_template("wireguard/routes.sh", interface=INTERFACE), mode=0o755),
+            HostFile(
+                path=RELOAD_SCRIPT,
+                content=render_template("wireguard/reload.sh", interface=INTERFACE, configuration=CONFIGURATION),
+                mode=0o755,
+            ),
         ),
         # All of it is tried where nothing else sees it: an interface of that name in a network of its own.
         checks=(

@@ -133,7 +133,7 @@ BROKEN = (
     ("ssh: sshd -t", "/etc/ssh/sshd_config.d/00-bootstrap.conf", "PermitRootLogin perhaps\n"),
     ("firewall: nft", "/etc/nftables.conf", "table inet other { chain c { tcp dport nowhere accept } }\n"),
     ("wireguard: ", "/etc/wireguard/wg0.conf", "AllowedIPs = nowhere\n"),
-    ("shellcheck", "/usr/local/lib/rungway/wireguard-routes", "echo $undefined\n"),
+    ("shellcheck", "/usr/local/lib/rungway/wireguard-reload", "echo $undefined\n"),
     ("systemd", "/etc/systemd/system/wg-quick@wg0.service.d/10-rungway.conf", "[Service]\nNonsense=1\n"),
     ("sysctl", "/etc/sysctl.d/90-rungway.conf", "vm.swappiness 10\n"),
     ("modprobe", "/etc/modprobe.d/10-rungway.conf", "blakclist usb-storage\n"),

@@ -9,7 +9,7 @@ import pytest
 
 from hosts.configuration import HostConfiguration, HostFile
 from hosts.secrets import fill_in, needed_secrets
-from hosts.services.wireguard import CONFIGURATION, ROUTES_SCRIPT, linked_peers, wireguard
+from hosts.services.wireguard import CONFIGURATION, RELOAD_SCRIPT, linked_peers, wireguard
 from hosts.specification import HostSpecification
 from hosts.wireguard_keys import WIREGUARD_SECRET, private_key
 from rungway.servers import servers_of_stack
@@ -147,23 +147,23 @@ def test_servers_with_keys_of_one_stack_reach_each_other_through_the_tunnel(
     assert (answer.code == 0) is answers, answer.said
 
 
-def test_a_reload_adds_and_removes_peers_with_their_routes_and_loses_nothing(
+def test_a_reload_changes_peers_routes_and_address_and_loses_nothing(
     hosts: Mapping[str, HostSpecification], debian_root: DebianRoot
 ) -> None:
     eu = hosts["app-eu-1"]
     service = wireguard(eu)
     assert service is not None
-    routes = next(file for file in service.files if file.path == ROUTES_SCRIPT)
+    script_file = next(file for file in service.files if file.path == RELOAD_SCRIPT)
     one, two, another = (_file(eu, *peers, stack_secret="one") for peers in (["app-us-1"], ["app-us-1", "redis-us-1"], ["redis-us-1"]))
     files = (
         *_written(one, _file(hosts["app-us-1"], "app-eu-1", stack_secret="one")),
-        routes,
+        script_file,
         HostFile(path="/srv/two", content=two),
         HostFile(path="/srv/another", content=another),
     )
     # As Debian's unit and our drop-in do it.
     reload = (
-        f"at eu 'wg syncconf wg0 <(wg-quick strip wg0); {ROUTES_SCRIPT}; wg show wg0 peers | wc --lines; "
+        f"at eu 'wg syncconf wg0 <(wg-quick strip wg0); {RELOAD_SCRIPT}; wg show wg0 peers | wc --lines; "
         'ip -4 route show dev wg0 | cut --delimiter=" " --fields=1; echo end\'\n'
     )
     script = f"""{TWO_REGIONS}
@@ -174,12 +174,13 @@ cp /srv/two /srv/eu/wg0.conf
 {reload}
 wait
 cat /run/pings
-cp /srv/another /srv/eu/wg0.conf
-{reload}"""
+sed 's|^Address = .*|Address = 10.0.1.77/32|' /srv/another >/srv/eu/wg0.conf
+{reload}at eu 'ip route get 10.1.3.10; {RELOAD_SCRIPT}'"""
     answer = debian_root.try_script(files, script)
 
     assert answer.code == 0, answer.said
     assert "60 received, 0% packet loss" in answer.said
-    before, after, _ = answer.said.split("end")
+    before, after, moved = answer.said.split("end")
     assert before.split() == ["2", "10.1.1.10", "10.1.3.10"]
     assert after.split()[-2:] == ["1", "10.1.3.10"]
+    assert "10.1.3.10 dev wg0 src 10.0.1.77" in moved
