@@ -317,7 +317,9 @@ class Settings(Section):
     architecture: Literal["x86", "arm"] = Field(
         "x86", description="Processor architecture of every server; an edit can't change it in place."
     )
-    regions: tuple[Region, ...] = Field(description="Regions; the first is the primary one. Append, never reorder.")
+    regions: tuple[Region, ...] = Field(
+        description="Regions; the first is the primary one. Append: another order is another primary (docs/replication.md)."
+    )
     network: NetworkSettings
     edge: EdgeSettings
     backup: BackupSettings

@@ -282,6 +282,10 @@ eu eu-2 start
         "[ ! -e /srv/data/postgresql/17/main.rewinding ]",
         "promote": "sql us-1 'SELECT pg_promote()'; sql us-1 'INSERT INTO rows VALUES (5)'",
         "promoted stays": f"{same.unless}\n{create.unless}",
+        "copy again": "sql us-1 'SELECT pg_switch_wal()'; systemctl stop postgresql@17-main\n"
+        "runuser -u postgres -- touch /srv/data/postgresql/17/main/standby.signal; systemctl start postgresql@17-main\n"
+        "becomes t us-1 'SELECT pg_is_in_recovery()'; $follow; streams 10.0.2.10\n"
+        "becomes 1,2,4 us-1 \"SELECT string_agg(n::text, ',' ORDER BY n) FROM rows\"",
         "another cluster": "systemctl stop postgresql@17-main; mv /srv/data/postgresql/17/main /srv/data/postgresql/before\n"
         "runuser -u postgres -- $programs/initdb --pgdata=/srv/data/postgresql/17/main --no-sync >/dev/null",
         "refused": same.unless,
@@ -306,7 +310,20 @@ eu eu-2 start
 
 @pytest.mark.parametrize(
     "step",
-    ["first region", "copy", "copied", "start", "row", "same cluster", "switchover", "first again", "ahead", "go back", "promote"],
+    [
+        "first region",
+        "copy",
+        "copied",
+        "start",
+        "row",
+        "same cluster",
+        "switchover",
+        "first again",
+        "ahead",
+        "go back",
+        "promote",
+        "copy again",
+    ],
 )
 def test_a_real_copy_streams_and_follows(answers: dict[str, Answer], step: str) -> None:
     assert answers[step].code == 0, answers[step].said
