@@ -3,6 +3,7 @@
 import dataclasses
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 from hosts.configuration import HostConfiguration
 from hosts.render import host_configuration
@@ -13,6 +14,7 @@ from rungway.rehearsal.report import Check
 from rungway.rehearsal.visitors import FrontDoor
 
 ACME_SECONDS = 120
+RELOAD_SECONDS = 10
 _CHALLENGES = ".well-known/acme-challenge"
 
 _BY_CLOUDFLARE = f'! test -L {TLS_DIRECTORY}/site.crt && test "$(systemctl is-active rungway-certificate.timer)" = inactive'
@@ -36,18 +38,37 @@ def other_authority(phase: RehearsedPhase, door: FrontDoor) -> Iterator[Check]:
     began = time.monotonic()
     _converge(phase, {name: _by_acme(before[name]) for name in names})
     ask_acme(phase)
-    code, said = door.request("/health", "--cacert", str(door.acme_authority_file))
-    ok = code == 0 and all(phase.servers[name].run(_BY_ACME, 10)[0] == 0 for name in names)
-    # As Cloudflare sends it on: over HTTPS, and to any server.
-    phase.servers[names[-1]].run(f"mkdir --parents {WEBROOT}/{_CHALLENGES}; echo known > {WEBROOT}/{_CHALLENGES}/tried", 10)
-    code, said = door.request(f"/{_CHALLENGES}/tried")
-    ok = ok and said.startswith("known\n")
-    yield Check("change over to certificates by ACME", ok, round(time.monotonic() - began, 1), "s", "" if ok else said.strip()[-200:])
+    wrong = _unserved(door, door.acme_authority_file) or _left(phase, names, _BY_ACME) or _unanswered(phase, door, names[-1])
+    yield Check("change over to certificates by ACME", not wrong, round(time.monotonic() - began, 1), "s", wrong)
     began = time.monotonic()
     _converge(phase, {name: before[name] for name in names})
-    code, said = door.request("/health", "--cacert", str(door.cloudflare_file))
-    ok = code == 0 and all(phase.servers[name].run(_BY_CLOUDFLARE, 10)[0] == 0 for name in names)
-    yield Check("change back to Cloudflare's certificate", ok, round(time.monotonic() - began, 1), "s", "" if ok else said.strip()[-200:])
+    wrong = _unserved(door, door.cloudflare_file) or _left(phase, names, _BY_CLOUDFLARE)
+    yield Check("change back to Cloudflare's certificate", not wrong, round(time.monotonic() - began, 1), "s", wrong)
+
+
+def _unserved(door: FrontDoor, authority: Path) -> str:
+    """What keeps the public name from answering with a certificate of this authority. A reloaded nginx still shows its last one at first."""
+    end = time.monotonic() + RELOAD_SECONDS
+    while True:
+        code, said = door.request("/health", "--cacert", str(authority))
+        if code == 0:
+            return ""
+        if time.monotonic() > end:
+            return said.strip()[-200:]
+        time.sleep(0.2)
+
+
+def _left(phase: RehearsedPhase, names: list[str], script: str) -> str:
+    """The servers of which the script says that something of the other way is left."""
+    wrong = [name for name in names if phase.servers[name].run(script, 10)[0]]
+    return f"not changed over: {', '.join(wrong)}" if wrong else ""
+
+
+def _unanswered(phase: RehearsedPhase, door: FrontDoor, name: str) -> str:
+    """What keeps a challenge of this server from its answer where Cloudflare sends it: over HTTPS, and to any server."""
+    phase.servers[name].run(f"mkdir --parents {WEBROOT}/{_CHALLENGES}; echo known > {WEBROOT}/{_CHALLENGES}/tried", 10)
+    _, said = door.request(f"/{_CHALLENGES}/tried")
+    return "" if said.startswith("known\n") else f"a challenge: {said.strip()[-200:]}"
 
 
 def _by_acme(host: HostSpecification) -> HostSpecification:
