@@ -47,7 +47,7 @@ def other_authority(phase: RehearsedPhase, door: FrontDoor) -> Iterator[Check]:
 
 
 def _unserved(door: FrontDoor, authority: Path) -> str:
-    """What keeps the public name from answering with a certificate of this authority. A reloaded nginx still shows its last one at first."""
+    """What keeps the public name from answering with a certificate of this authority. A reloaded nginx shows its last one at first."""
     end = time.monotonic() + RELOAD_SECONDS
     while True:
         code, said = door.request("/health", "--cacert", str(authority))
