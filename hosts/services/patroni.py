@@ -80,6 +80,7 @@ PATRONI_PARAMETERS = frozenset(
 CONFIG = "/etc/patroni/config.yml"
 DYNAMIC = "/etc/patroni/dynamic.yml"
 STANDBY = "/etc/patroni/standby.yml"
+SERVICE_FILE = "/etc/patroni/pg_service.conf"
 CHECK = "/usr/local/lib/rungway/patroni-check"
 PROBE = "/usr/local/lib/rungway/patroni-probe"
 
@@ -112,14 +113,12 @@ def _service(host: HostSpecification, postgresql: PostgresqlService) -> Service:
         files=(
             _private(CONFIG, _configuration(host, postgresql, parameters, dynamic + standby)),
             _private(DYNAMIC, dynamic),
-            *((_private(STANDBY, standby), *passfile(host)) if standby else ()),
+            *(_standby_files(host, standby) if standby else ()),
             _private("/etc/patroni/post-bootstrap", _post_bootstrap(host), mode=0o700),
             HostFile(path="/etc/patroni/postgresql.conf", content="# Every setting comes from Patroni.\n"),
             HostFile(
                 path="/etc/systemd/system/patroni.service.d/rungway.conf",
-                content=render_template(
-                    "patroni/rungway.conf", data_directory=directory, connect_seconds=CONNECT_SECONDS if standby else 0
-                ),
+                content=render_template("patroni/rungway.conf", data_directory=directory, service_file=SERVICE_FILE if standby else ""),
             ),
             HostFile(path=CHECK, content=render_template("patroni/check.sh", config=CONFIG), mode=0o755),
             HostFile(path=PROBE, content=render_template("patroni/probe.sh", address=address_of(host)), mode=0o755),
@@ -161,6 +160,11 @@ def _standby(host: HostSpecification) -> str:
     """The section of a region that follows the first one; empty in the first one."""
     addresses = followed_addresses(host)
     return render_template("patroni/standby.yml", addresses=addresses, restore_command=restore_command(host)) if addresses else ""
+
+
+def _standby_files(host: HostSpecification, standby: str) -> tuple[HostFile, ...]:
+    service = render_template("patroni/pg_service.conf", seconds=CONNECT_SECONDS)
+    return (_private(STANDBY, standby), HostFile(path=SERVICE_FILE, content=service), *passfile(host))
 
 
 def _configuration(host: HostSpecification, postgresql: PostgresqlService, parameters: dict[str, str], dynamic: str) -> str:

@@ -10,7 +10,18 @@ import pytest
 from ruamel.yaml import YAML
 
 from hosts.configuration import Service
-from hosts.services.patroni import CHECK, CONFIG, DYNAMIC, LOOP_WAIT_SECONDS, PROBE, RETRY_TIMEOUT_SECONDS, STANDBY, TTL_SECONDS, patroni
+from hosts.services.patroni import (
+    CHECK,
+    CONFIG,
+    DYNAMIC,
+    LOOP_WAIT_SECONDS,
+    PROBE,
+    RETRY_TIMEOUT_SECONDS,
+    SERVICE_FILE,
+    STANDBY,
+    TTL_SECONDS,
+    patroni,
+)
 from hosts.services.replication import PASSFILE
 from hosts.specification import HostSpecification, Peer
 from tests.support.database_host import POSTGRESQL, database_host
@@ -198,13 +209,19 @@ def test_a_copy_without_backups_has_no_archive() -> None:
 def test_the_first_region_has_nothing_to_follow() -> None:
     service = _service()
 
-    assert not {STANDBY, PASSFILE} & {file.path for file in service.files}
+    assert not {STANDBY, PASSFILE, SERVICE_FILE} & {file.path for file in service.files}
     assert not service.before
-    assert "PGCONNECT_TIMEOUT" not in _file(service, "/etc/systemd/system/patroni.service.d/rungway.conf")
+    assert "PGSERVICE" not in _file(service, "/etc/systemd/system/patroni.service.d/rungway.conf")
 
 
 def test_a_copy_does_not_wait_long_for_one_server_of_the_first_region() -> None:
-    assert "\nEnvironment=PGCONNECT_TIMEOUT=5\n" in _file(_standby_region(), "/etc/systemd/system/patroni.service.d/rungway.conf")
+    """Patroni's own list of connection options has neither, and PostgreSQL's receiver ignores connect_timeout."""
+    service = _standby_region()
+
+    assert "Environment=PGSERVICEFILE=/etc/patroni/pg_service.conf PGSERVICE=first-region" in _file(
+        service, "/etc/systemd/system/patroni.service.d/rungway.conf"
+    )
+    assert {"connect_timeout=5", "tcp_user_timeout=5000"} < set(_file(service, SERVICE_FILE).splitlines())
 
 
 @pytest.mark.parametrize(
