@@ -15,6 +15,8 @@ ARRIVAL_SECONDS = 60
 FOLLOW_SECONDS = 180
 """The longest from the end of the first region's primary until another region has rows of the next one."""
 _LOOK_SECONDS = 0.005
+_OPEN_SECONDS = 1.0
+"""Longer than a session takes to open and to look the first time."""
 _ROWS = "CREATE TABLE IF NOT EXISTS elsewhere (n bigint PRIMARY KEY)"
 _WRITE = "INSERT INTO elsewhere SELECT coalesce(max(n), 0) + 1 FROM elsewhere RETURNING n, extract(epoch FROM clock_timestamp())"
 
@@ -75,7 +77,7 @@ def _arrival_ms(primary: RehearsedServer, server: RehearsedServer) -> float:
     waits = f"{until} \\watch interval={_LOOK_SECONDS} min_rows=1\nSELECT extract(epoch FROM clock_timestamp());"
     with ThreadPoolExecutor(max_workers=1) as pool:
         waiting = pool.submit(sql, server, "application", waits)
-        time.sleep(1)
+        time.sleep(_OPEN_SECONDS)
         written = sql(primary, "application", _WRITE).split("|")[1]
         seen = waiting.result().splitlines()[-1]
     return (float(seen) - float(written)) * 1000
