@@ -9,6 +9,7 @@ counts on the first start alone: a member that joins or leaves a running cluster
 """
 
 from hosts.configuration import Directory, HostFile, Service, address_of
+from hosts.sandbox import sandbox
 from hosts.services.base import TLS_FILES
 from hosts.specification import HostSpecification, Peer
 from hosts.templating import render_template
@@ -57,7 +58,7 @@ def etcd(host: HostSpecification) -> Service | None:
             HostFile(path="/etc/etcd/etcd.yml", content=configuration),
             HostFile(
                 path="/etc/systemd/system/etcd.service.d/rungway.conf",
-                content=render_template("etcd/rungway.conf", data_directory=directory),
+                content=render_template("etcd/rungway.conf", sandbox=sandbox(writable=(directory,))),
             ),
             HostFile(path=CHECK, content=render_template("etcd/check.sh", address=address_of(host)), mode=0o755),
             HostFile(path=PROBE, content=probe, mode=0o755),

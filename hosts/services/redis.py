@@ -8,6 +8,7 @@ Transparent huge pages need no setting: Redis turns them off for itself (disable
 """
 
 from hosts.configuration import Directory, HostFile, Service, Task, address_of, secret
+from hosts.sandbox import sandbox
 from hosts.services.base import TLS_FILES
 from hosts.services.exporters import TEXTFILE_DIRECTORY
 from hosts.specification import BackupService, HostSpecification, Peer, RedisService
@@ -159,7 +160,9 @@ def _snapshots(host: HostSpecification, backup: BackupService) -> Service:
         save_seconds=SAVE_SECONDS,
         metric_file=f"{TEXTFILE_DIRECTORY}/rungway-redis-snapshot.prom",
     )
-    unit = render_template("redis/rungway-redis-snapshot.service", program=SNAPSHOT, directory=directory, metrics=TEXTFILE_DIRECTORY)
+    # Root for the passwords; it reads what belongs to Redis, and links it.
+    confined = sandbox(writable=(directory, TEXTFILE_DIRECTORY), capabilities=("CAP_DAC_OVERRIDE", "CAP_FOWNER"))
+    unit = render_template("redis/rungway-redis-snapshot.service", program=SNAPSHOT, sandbox=confined)
     return Service(
         name="redis-snapshots",
         packages=("rclone",),

@@ -1,12 +1,19 @@
 """The sandbox of our own units, as systemd itself rates it."""
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from hosts.configuration import HostConfiguration, HostFile
 from hosts.sandbox import DENIED, Network, sandbox
+from rungway.rehearsal.baseline import EXPOSURE_LIMIT, OUR_UNITS
+from tests.support.debian_root import Command, DebianRoot, Step
+
+UNCONFINED = {"rungway-observability.service": "it is a client of Docker's socket, and who has that is root"}
+"""Units of ours that stay above the limit, and why."""
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="needs systemd-analyze")
@@ -44,3 +51,33 @@ def test_every_line_has_a_reason_and_is_said_once() -> None:
     lines = [line for line, _ in DENIED]
     assert len(lines) == len(set(lines))
     assert all(reason for _, reason in DENIED)
+
+
+def _units(configurations: dict[str, dict[str, HostConfiguration]]) -> dict[tuple[HostFile, ...], str]:
+    """Every service of ours, with its file or drop-ins, each in all the variants that the stacks have."""
+    found: dict[tuple[HostFile, ...], str] = {}
+    for servers in configurations.values():
+        for server in servers.values():
+            files: dict[str, list[HostFile]] = {}
+            for file in server.files:
+                if unit := re.match(r"/etc/systemd/system/([^/]+\.service)(\.d/[^/]+)?$", file.path):
+                    files.setdefault(unit[1], []).append(file)
+            found |= {tuple(own): unit for unit, own in files.items() if OUR_UNITS.match(unit) and unit not in UNCONFINED}
+    return found
+
+
+def test_no_unit_of_ours_could_do_more_to_its_server_than_the_limit_says(
+    configurations: dict[str, dict[str, HostConfiguration]], debian_root: DebianRoot
+) -> None:
+    units = _units(configurations)
+    threshold = round(EXPOSURE_LIMIT * 10)
+    rate = "systemd-analyze security --offline=yes --no-pager --threshold={} {} >/dev/null"
+    steps = [Step(files=files, commands=(Command(unit, rate.format(threshold, unit)),)) for files, unit in units.items()]
+    loose = HostFile(path="/etc/systemd/system/loose.service", content="[Service]\nExecStart=/bin/true\n")
+    steps.append(Step(files=(loose,), commands=(Command("loose", rate.format(threshold, "loose.service")),)))
+
+    *ours, found = debian_root.run(steps)
+
+    assert {"patroni.service", "etcd.service", "rungway-redis-snapshot.service", "redis-server.service"} <= set(units.values())
+    assert [answer.name for answer in ours if answer.code] == []
+    assert found.code != 0
