@@ -27,7 +27,7 @@ format: setup-dev ## Rewrite the code in the project's format
 	$(BIN)/ruff check --fix .
 
 # Tests that boot servers need root on Debian or Ubuntu and these packages; elsewhere they skip and say so.
-TOOLS := mmdebstrap systemd-container debian-archive-keyring e2fsprogs iproute2 mount nftables openssh-client
+TOOLS := mmdebstrap systemd-container debian-archive-keyring curl e2fsprogs iproute2 mount nftables openssh-client
 .PHONY: tools
 tools:
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! dpkg-query --show $(TOOLS) >/dev/null 2>&1; then \

@@ -165,9 +165,7 @@ def rehearse_in_container(stack_name: str, roles: Sequence[str], *, keep: bool, 
 
 def take_down_container(stack_name: str) -> None:
     """End the container of a stack's rehearsal, whether it was kept or still runs, and remove the servers' disks."""
-    rehearsal = _rehearsal(stack_name, frozenset(), ())
-    if _exists(rehearsal.container):
-        _remove(rehearsal)
+    _remove(_rehearsal(stack_name, frozenset(), ()))
 
 
 def memory_mb(servers: int) -> int:
@@ -266,8 +264,19 @@ def _exists(container: str) -> bool:
 
 
 def _remove(rehearsal: Rehearsal) -> None:
-    """End the rehearsal in the container, so that no loop device stays in the engine's kernel; then the container and its disks."""
-    subprocess.run(exec_command(rehearsal, "--down"), stdin=subprocess.DEVNULL)
+    """End the rehearsal in the container, and then the container with its disks.
+
+    Raises:
+        RungwayError: the rehearsal can't be ended. Without its container its loop devices would stay in the engine's kernel for good.
+    """
+    if not _exists(rehearsal.container):
+        return
+    ended = subprocess.run(exec_command(rehearsal, "--down"), stdin=subprocess.DEVNULL)
+    if ended.returncode and _exists(rehearsal.container):
+        raise RungwayError(
+            f"container {rehearsal.container}: what it rehearses did not end; what it said is above",
+            hint=f"`docker exec -it {rehearsal.container} bash` for a look; `docker rm --force --volumes {rehearsal.container}` gives it up",
+        )
     subprocess.run(["docker", "container", "rm", "--force", "--volumes", rehearsal.container], capture_output=True)
 
 

@@ -16,6 +16,7 @@ TOOLS = {
     "losetup": "mount",
     "nft": "nftables",
     "tc": "iproute2",
+    "curl": "curl",
     "ssh": "openssh-client",
     "ssh-keygen": "openssh-client",
 }

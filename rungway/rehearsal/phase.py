@@ -4,11 +4,13 @@ import dataclasses
 import os
 import secrets as random_secrets
 import shlex
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -275,7 +277,8 @@ def remove_leftovers(name: str, directory: Path) -> None:
         pids = subprocess.run(["ip", "netns", "pids", namespace.name], capture_output=True, text=True, check=False).stdout.split()
         for pid in pids:
             if int(pid) != os.getpid():
-                subprocess.run(["kill", "-KILL", pid], capture_output=True, check=False)
+                with suppress(ProcessLookupError):
+                    os.kill(int(pid), signal.SIGKILL)
     # By the file itself, not by its path: another mount namespace may have another file there, of a rehearsal that runs.
     volumes = directory.glob("servers/*/volume.img")
     loops = [run(["losetup", "--noheadings", "--output=NAME", "--associated", str(volume)]).split() for volume in volumes]

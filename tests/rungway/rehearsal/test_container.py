@@ -44,8 +44,8 @@ def test_the_image_is_what_it_was() -> None:
         == """\
 FROM debian:13
 RUN apt-get update && \\
-    apt-get install --yes --no-install-recommends ca-certificates python3-venv e2fsprogs iproute2 mmdebstrap mount nftables \
-openssh-client systemd-container && \\
+    apt-get install --yes --no-install-recommends ca-certificates python3-venv curl e2fsprogs iproute2 mmdebstrap mount \
+nftables openssh-client systemd-container && \\
     rm -rf /var/lib/apt/lists/*
 COPY requirements.lock /
 RUN python3 -m venv /opt/rungway && /opt/rungway/bin/python -m pip install --no-cache-dir --require-hashes --requirement /requirements.lock
@@ -167,7 +167,17 @@ case "$*" in *" --down") answer=down ;; *) answer=$1 ;; esac
         program.chmod(0o755)
         monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
         self.answer("info", "echo 'linux [name=seccomp,profile=builtin]'")
-        self.answer("container", '[ "$2" != inspect ]')
+        self._up = folder / "up"
+        self.answer("container", f"case $2 in inspect) [ -e {self._up} ] ;; rm) rm {self._up} ;; esac")
+        self.answer("run", f"touch {self._up}; echo 4f0c1d")
+
+    def start(self) -> None:
+        """Have a container up."""
+        self._up.touch()
+
+    def up(self) -> bool:
+        """Whether there is one."""
+        return self._up.exists()
 
     def answer(self, command: str, script: str) -> None:
         """What it does for a command; without one it succeeds."""
@@ -246,6 +256,7 @@ def test_a_container_is_for_machines_that_need_one_or_when_asked_for(
 @pytest.mark.parametrize("code", [0, 1, 137])
 def test_the_exit_code_is_that_of_the_rehearsal(docker: _Docker, said: list[str], code: int) -> None:
     docker.answer("exec", f"exit {code}")
+    docker.answer("down", "")
 
     assert rehearse_in_container("mvp", ["app"], keep=False, as_json=True, say=said.append) == code
     assert docker.asked() == [
@@ -253,6 +264,7 @@ def test_the_exit_code_is_that_of_the_rehearsal(docker: _Docker, said: list[str]
         f"image inspect {image_tag(LOCK.read_bytes())}",
         f"run --detach {container._START.split()[-1]}",
         "exec rungway-rehearsal-mvp --json",
+        "container inspect rungway-rehearsal-mvp",
         "exec rungway-rehearsal-mvp --down",
         "container rm rungway-rehearsal-mvp",
     ]
@@ -262,7 +274,6 @@ def test_the_exit_code_is_that_of_the_rehearsal(docker: _Docker, said: list[str]
 def test_the_report_alone_is_on_standard_output(docker: _Docker, said: list[str], capfd: pytest.CaptureFixture[str]) -> None:
     docker.answer("image", "exit 1")
     docker.answer("build", "echo step 1")
-    docker.answer("run", "echo 4f0c1d")
     docker.answer("exec", "echo '{}'; echo progress >&2")
     docker.answer("down", "")
     rehearse_in_container("mvp", [], keep=False, as_json=True, say=said.append)
@@ -296,6 +307,22 @@ def test_a_container_that_does_not_start_is_an_error(docker: _Docker, said: list
     with pytest.raises(RungwayError, match=r"^`docker run` failed with exit code 125: invalid mount config$"):
         rehearse_in_container("mvp", [], keep=False, as_json=False, say=said.append)
 
+    assert docker.asked()[-1] == "container inspect rungway-rehearsal-mvp"
+
+
+def test_a_container_whose_rehearsal_does_not_end_is_not_removed(docker: _Docker, said: list[str]) -> None:
+    docker.answer("down", "exit 1")
+    with pytest.raises(RungwayError, match=r"^container rungway-rehearsal-mvp: what it rehearses did not end; what it said is above$"):
+        rehearse_in_container("mvp", [], keep=False, as_json=False, say=said.append)
+
+    assert docker.up()
+
+
+def test_a_container_that_someone_removed_is_gone(docker: _Docker, said: list[str], tmp_path: Path) -> None:
+    docker.answer("down", f"rm {tmp_path}/up; exit 1")
+
+    assert rehearse_in_container("mvp", [], keep=False, as_json=False, say=said.append) == 0
+
 
 def test_a_kept_container_is_left_up_and_says_how_to_end_it(docker: _Docker, said: list[str]) -> None:
     rehearse_in_container("mvp", [], keep=True, as_json=False, say=said.append)
@@ -307,7 +334,7 @@ def test_a_kept_container_is_left_up_and_says_how_to_end_it(docker: _Docker, sai
 
 
 def test_a_container_that_is_up_is_neither_used_nor_removed(docker: _Docker, said: list[str]) -> None:
-    docker.answer("container", "exit 0")
+    docker.start()
     with pytest.raises(RungwayError, match=r"^container rungway-rehearsal-mvp: found one of a rehearsal that runs or was kept$") as caught:
         rehearse_in_container("mvp", [], keep=False, as_json=False, say=said.append)
 
@@ -319,7 +346,7 @@ def test_taking_it_down_ends_the_rehearsal_before_its_container(docker: _Docker)
     take_down_container("mvp")
     assert docker.asked() == ["container inspect rungway-rehearsal-mvp"]
 
-    docker.answer("container", "exit 0")
+    docker.start()
     take_down_container("mvp")
     assert docker.asked()[2:] == ["exec rungway-rehearsal-mvp --down", "container rm rungway-rehearsal-mvp"]
 
