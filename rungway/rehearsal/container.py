@@ -275,7 +275,7 @@ def _remove(rehearsal: Rehearsal) -> None:
     if ended.returncode and _exists(rehearsal.container):
         raise RungwayError(
             f"container {rehearsal.container}: what it rehearses did not end; what it said is above",
-            hint=f"`docker exec -it {rehearsal.container} bash` for a look; `docker rm --force --volumes {rehearsal.container}` gives it up",
+            hint=f"`docker exec -it {rehearsal.container} bash` for a look; `docker rm --force --volumes {rehearsal.container}` ends it",
         )
     subprocess.run(["docker", "container", "rm", "--force", "--volumes", rehearsal.container], capture_output=True)
 
