@@ -134,7 +134,7 @@ def _by_acme(application: ApplicationService) -> bool:
 
 
 def _acme_peers(host: HostSpecification, application: ApplicationService) -> tuple[str, ...]:
-    """The other application servers of the region, where a challenge may be; none where none is asked for."""
+    """The other application servers, of every region, where a challenge may be; none where none is asked for."""
     if not _by_acme(application):
         return ()
-    return tuple(address_of(peer) for peer in host.peers if peer.role == "app" and peer.region == host.region)
+    return tuple(address_of(peer) for peer in host.peers if peer.role == "app")

@@ -74,12 +74,12 @@ def test_with_a_public_name_no_other_one_is_served() -> None:
     assert site.count("server_name api.example.com;") == 2
 
 
-def test_challenges_are_also_looked_for_on_the_other_servers_of_the_region_but_not_passed_on_by_them() -> None:
+def test_challenges_are_also_looked_for_on_the_other_servers_of_every_region_but_not_passed_on_by_them() -> None:
     host = application_host(peers=PEERS)
     site = _text(host, "site.conf")
     public, _, private = site.partition("For the other servers of the stack")
 
-    assert re.findall(r"server (\S+:8080) ", _text(host, "nginx.conf")) == ["${address:app-eu-2}:8080"]
+    assert re.findall(r"server (\S+:8080) ", _text(host, "nginx.conf")) == ["${address:app-eu-2}:8080", "10.1.1.10:8080"]
     assert "try_files $uri @acme_peers;" in public
     assert "acme-challenge" in private
     assert "@acme_peers" not in private
