@@ -16,6 +16,7 @@ import pytest
 from hosts.configuration import HostConfiguration, HostFile, Service
 from hosts.render import host_configuration
 from hosts.secrets import AUTHORITY_SECRET, ORIGIN_CERTIFICATE, fill_in, needed_secrets, origin_certificate_request
+from hosts.services.replication import COPY
 from hosts.specification import HostSpecification
 from infra.host_specifications import host_specifications
 from infra.reading import read_settings
@@ -112,6 +113,8 @@ UNPROVEN = {
     "/etc/security/limits.d/": "PAM says what is wrong when somebody logs in",
     "/etc/default/mtail": "its service's drop-in replaces the script that reads it, and mtail starts in rehearsals",
     "/etc/prometheus/alert-webhook-url": "one value",
+    "/etc/rungway/replication.pgpass": "libpq skips what it doesn't understand; a rehearsal of two regions logs in with it",
+    "/etc/patroni/pg_service.conf": "libpq reads it when Patroni connects to another region: a rehearsal of two regions does",
     "/etc/rungway/observability/grafana-admin": "one value",
     "/etc/rungway/redis-snapshot.env": "variables for a program that Redis starts in rehearsals",
     "/etc/rungway/redis.env": "one variable",
@@ -123,6 +126,14 @@ UNPROVEN = {
 
 PREPARED = {"cluster": "postgres", "the role of a new Redis": "redis", "the stack's own certificate until there is another": "nginx"}
 """Tasks that need no service that runs, and what counts on them, by the start of its name."""
+
+COPIED = """
+data=/srv/data/postgresql/17/main
+install --directory --owner=postgres --group=postgres "$data"
+runuser -u postgres -- /usr/lib/postgresql/17/bin/initdb --pgdata="$data" >/dev/null
+rm "$data"/*.conf
+"""
+"""What a unit of systemd leaves, which does not run here: data without its configuration."""
 
 BROKEN = (
     ("base: openssl verify", "/etc/rungway/tls/authority.crt", ""),
@@ -258,7 +269,9 @@ class Pending:
 
     def tasks(self, service: Service) -> list[Command]:
         """What later checks count on."""
-        return [Command(task.name, task.script) for task in service.before if task.name in PREPARED]
+        prepared = [task for task in service.before if task.name in PREPARED]
+        copies = [Command("a copy of the first region's database", COPIED) for task in prepared if COPY in task.script]
+        return copies + [Command(task.name, task.script) for task in prepared]
 
     def validations(self, files: Iterable[HostFile]) -> list[Command]:
         """Those of all validators."""
