@@ -69,7 +69,7 @@ def test_the_container_is_started_as_it_was(monkeypatch: pytest.MonkeyPatch) -> 
         "--privileged",
         "--cgroupns=private",
         "--name=rungway-rehearsal-mvp",
-        "--memory=1050m",
+        "--memory=2700m",
         "--mount=type=volume,source=rungway-cache,target=/var/cache/rungway",
         "--mount=type=volume,target=/var/lib/rungway-rehearsal",
         f"--mount=type=bind,source={CODE},target={CODE},readonly",
@@ -268,7 +268,7 @@ def test_the_exit_code_is_that_of_the_rehearsal(docker: _Docker, said: list[str]
         "exec rungway-rehearsal-mvp --down",
         "container rm rungway-rehearsal-mvp",
     ]
-    assert said == ["container rungway-rehearsal-mvp: bounded to 1050 MiB of memory, needs 5 GB of disk; the first time, a network"]
+    assert said == ["container rungway-rehearsal-mvp: bounded to 2700 MiB of memory, needs 5 GB of disk; the first time, a network"]
 
 
 def test_the_report_alone_is_on_standard_output(docker: _Docker, said: list[str], capfd: pytest.CaptureFixture[str]) -> None:
