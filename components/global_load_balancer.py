@@ -35,6 +35,9 @@ class GlobalLoadBalancerArgs(TypedDict):
     """Host name of the application."""
     health_check_path: NotRequired[pulumi.Input[str]]
     """Path that answers 200 over HTTPS when a region can serve; '/health' when absent."""
+    health_check_trusts_any_certificate: NotRequired[pulumi.Input[bool]]
+    """Whether a region counts as healthy whoever signed its certificate; false when absent: a public authority must have. It is about
+    health alone: what visitors' traffic accepts is the zone's TLS mode."""
     pools: pulumi.Input[list[pulumi.Input[PoolArgs]]]
     """The regions in order of preference; the last is used when none is healthy."""
     steering: NotRequired[pulumi.Input[str]]
@@ -73,6 +76,7 @@ class GlobalLoadBalancer(pulumi.ComponentResource):
             port=443,
             # The servers pick the certificate and the application by this name; the pools hold addresses.
             header={"Host": [hostname]},
+            allow_insecure=args.get("health_check_trusts_any_certificate"),
             expected_codes="200",
             interval=_CHECK_INTERVAL_SECONDS,
             timeout=_CHECK_TIMEOUT_SECONDS,

@@ -114,6 +114,8 @@ def _api_name(settings: Settings, regions: list[BuiltRegion]) -> None:
                 "zone_id": settings.cloudflare_zone_id,
                 "hostname": hostname,
                 "health_check_path": settings.regions[0].app.health_check_path,
+                # Monitors know public authorities alone (Cloudflare, "Common error codes": "TLS untrusted certificate").
+                "health_check_trusts_any_certificate": edge.zone.origin_certificate == "cloudflare",
                 "pools": [_pool(entry) for entry in entries],
                 "steering": edge.steering,
             },

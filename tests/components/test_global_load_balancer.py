@@ -43,7 +43,7 @@ def test_two_side_by_side_have_these_urns() -> None:
 
 
 def test_inputs() -> None:
-    built = balancers(health_check_path="/ready", steering="dynamic_latency")
+    built = balancers(health_check_path="/ready", health_check_trusts_any_certificate=True, steering="dynamic_latency")
 
     assert built.inputs("LoadBalancerMonitor", "api-monitor") == {
         "accountId": "account",
@@ -52,6 +52,7 @@ def test_inputs() -> None:
         "path": "/ready",
         "port": 443,
         "header": {"Host": ["api.example.com"]},
+        "allowInsecure": True,
         "expectedCodes": "200",
         "interval": 60,
         "timeout": 5,
