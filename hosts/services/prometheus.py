@@ -104,7 +104,7 @@ def prometheus(host: HostSpecification) -> Service | None:
 def watched(host: HostSpecification) -> tuple[Peer, ...]:
     """The servers that a monitoring server asks: itself, its region's, and those of regions that have no monitoring server.
 
-    Other regions' are left to their own: private networks of several providers do not meet.
+    Other regions' are left to their own: a cut between regions must not blind either side.
     """
     fields = ("application", "postgresql", "pgbouncer", "redis", "monitoring")
     running = tuple(field for field in fields if getattr(host, field) is not None)
