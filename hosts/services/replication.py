@@ -12,20 +12,20 @@ from hosts.backup_tool import BACKUP_TOOL
 from hosts.configuration import HostFile, Service, Task, address_of, secret
 from hosts.endpoints import POSTGRESQL_PORT, nodes
 from hosts.sandbox import sandbox
+from hosts.services.base import AUTHORITY
 from hosts.specification import HostSpecification, Peer, PostgresqlService
 from hosts.templating import render_template
 
 PASSFILE = "/etc/rungway/replication.pgpass"
 COPY = "rungway-database-copy"
 FOLLOW = "rungway-database-follow"
+REWIND_CONFIGURATION = "/etc/rungway/rewind.conf"
 
 CONNECT_SECONDS = 5
 """How long one server of the first region may take to answer before the next one is asked."""
 
 SILENCE_SECONDS = 20
 """How long the primary may say nothing until it counts as gone: what Patroni needs to find another one. PostgreSQL's default is 60."""
-
-_AUTHORITY = "/etc/rungway/tls/authority.crt"
 
 
 def followed_servers(host: HostSpecification) -> tuple[Peer, ...]:
@@ -66,7 +66,7 @@ def connection(host: HostSpecification, user: str) -> str:
         "user": user,
         "passfile": PASSFILE,
         "sslmode": "verify-full",
-        "sslrootcert": _AUTHORITY,
+        "sslrootcert": AUTHORITY,
         "target_session_attrs": "read-write",
         "application_name": host.name,
         "connect_timeout": CONNECT_SECONDS,
@@ -138,19 +138,24 @@ def follow(host: HostSpecification, data_directory: str) -> Service:
     """Takes a copy that was ahead of the new primary back to where both histories were one; without it, it would never follow again."""
     program = f"/usr/local/lib/rungway/{FOLLOW}"
     version = _postgresql(host).version
+    archive = restore_command(host)
     values = {
         "data": data_directory,
         "programs": _programs(host),
         "version": version,
         "stream": connection(host, "replication"),
         "source": f"{connection(host, 'rewind')} dbname=postgres",
-        "archive": bool(restore_command(host)),
+        "configuration": REWIND_CONFIGURATION,
+        "archive": bool(archive),
     }
+    # What it wrote as a primary is in the path of its own region, and before that in the first region's.
+    archives = f"{BACKUP_TOOL.fetch} || {archive}" if archive else ""
     unit = {"program": program, "data": data_directory}
     return Service(
         name="postgresql-follow",
         files=(
             HostFile(path=program, content=render_template("postgresql/follow.sh", **values), mode=0o755),
+            HostFile(path=REWIND_CONFIGURATION, content=render_template("postgresql/rewind.conf", version=version, archives=archives)),
             *(
                 HostFile(path=f"/etc/systemd/system/{FOLLOW}.{kind}", content=render_template(f"postgresql/follow.{kind}", **unit))
                 for kind in ("service", "timer")

@@ -1,7 +1,7 @@
 #!/bin/bash
 # A standby may have received what the server that became the primary had not. Then their histories differ from there on, and it waits for
 # ever. It is taken back to the point where they were one, as Patroni does in its own region: what is given up no primary has.
-set -eu
+set -eu -o pipefail
 says() { runuser -u postgres -- psql -XAtqw -d postgres -v ON_ERROR_STOP=1 -c "$1"; }
 asks() { psql -XAtqwd '{{ stream }} replication=true' -c "$1"; }
 
@@ -10,8 +10,7 @@ data={{ data }}
 if [ ! -e "$data.rewinding" ]; then
     waits=$(says "SELECT pg_is_in_recovery() AND NOT EXISTS (SELECT FROM pg_stat_wal_receiver WHERE status = 'streaming')") || exit 0
     [ "$waits" = t ] || exit 0
-    theirs=$(asks IDENTIFY_SYSTEM | cut -d '|' -f 2)
-    [ -n "$theirs" ] || exit 0
+    theirs=$(asks IDENTIFY_SYSTEM | cut -d '|' -f 2) || exit 0
     # The name of a segment begins with its timeline.
     ours=$(says "SELECT max(('x' || left(name, 8))::bit(32)::int) FROM pg_ls_waldir() WHERE name ~ '^[0-9A-F]{24}$'")
     [ "$ours" != "$theirs" ] || exit 0
@@ -26,7 +25,7 @@ if [ ! -e "$data.rewinding" ]; then
     systemctl stop postgresql@{{ version }}-main
 fi
 runuser -u postgres -- {{ programs }}/pg_rewind --target-pgdata="$data" --source-server='{{ source }}' \
-    --config-file=/etc/postgresql/{{ version }}/main/postgresql.conf{{ " --restore-target-wal" if archive else "" }}
+    --config-file={{ configuration }}{{ " --restore-target-wal" if archive else "" }} 2>&1 | sed 's/^/<5>/'
 cd "$data"
 # What came along with the primary's files is not this server's.
 rm -f ./*.conf ./*.conf.backup patroni.dynamic.json

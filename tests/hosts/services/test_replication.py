@@ -12,7 +12,8 @@ import pytest
 from hosts.configuration import Directory, HostConfiguration, HostFile, Service, Task
 from hosts.secrets import AUTHORITY_SECRET, fill_in, server_certificate
 from hosts.services.backup import backup
-from hosts.services.postgresql import AUTHORITY, CERTIFICATE, KEY, database_roles_tasks, host_based_authentication, postgresql
+from hosts.services.base import AUTHORITY, CERTIFICATE, KEY
+from hosts.services.postgresql import database_roles_tasks, host_based_authentication, postgresql
 from hosts.services.replication import COPY, PASSFILE
 from hosts.specification import HostSpecification, Peer
 from hosts.tuning import POSTGRESQL as POSTGRESQL_RULES
@@ -179,10 +180,20 @@ becomes() { # WANTED SERVER STATEMENT
     echo "$2: $3: $(sql "$2" "$3" 2>&1)"
     return 1
 }
+forgets() { # SERVER: what it has archived
+    becomes 0 "$1" "SELECT count(*) FROM pg_ls_archive_statusdir() WHERE name LIKE '%.ready'"
+    sql "$1" CHECKPOINT
+    sql "$1" CHECKPOINT
+}
 streams() { # FROM
     becomes "$1" us-1 "SELECT sender_host FROM pg_stat_wal_receiver WHERE status = 'streaming'"
 }
 """
+
+
+def _archive(server: str) -> str:
+    """pgBackRest of one of the first region's servers, whose repository is a directory here."""
+    return f"pgbackrest --stanza=main --pg1-path=/srv/{server} --repo1-path=/postgresql/eu"
 
 
 def _first_region(number: int) -> str:
@@ -197,6 +208,8 @@ def _first_region(number: int) -> str:
         "password_encryption": "scram-sha-256",
         "max_worker_processes": 8,
         "shared_buffers": "16MB",
+        "archive_mode": "on",
+        "archive_command": f"{_archive(server)} archive-push %p",
     }
     return "".join(f"{name} = '{value}'\n" for name, value in lines.items())
 
@@ -215,6 +228,8 @@ def _files(host: HostSpecification) -> Iterable[HostFile]:
     yield HostFile(path=AUTHORITY, content=certificate["authority"])
     yield HostFile(path=CERTIFICATE, content=certificate["certificate"])
     yield HostFile(path=KEY, content=certificate["key"], owner="postgres", group="postgres", mode=0o600)
+    lines = ("[global]", "repo1-path=/postgresql/us", "log-level-file=off", "[main]", "pg1-path=/srv/data/postgresql/17/main")
+    yield HostFile(path="/etc/pgbackrest.conf", content="".join(f"{line}\n" for line in lines))
     yield HostFile(path="/usr/bin/systemctl", content=SYSTEMCTL, mode=0o755)
 
 
@@ -238,11 +253,13 @@ def answers(debian_root: DebianRoot) -> dict[str, Answer]:
     start = """
 # The package's own: a root for tests has no createcluster.conf of ours when it is made.
 pg_dropcluster 17 main
-install -d -o postgres -g postgres /srv/eu-1.socket /srv/eu-2.socket
+install -d -o postgres -g postgres /srv/eu-1.socket /srv/eu-2.socket /postgresql
 chown postgres:postgres /srv
 runuser -u postgres -- $programs/initdb --pgdata=/srv/eu-1 --data-checksums --no-sync >/dev/null
 cat /srv/eu-1.conf >>/srv/eu-1/postgresql.conf; cp /srv/pg_hba.conf /srv/eu-1
 eu eu-1 start
+runuser -u postgres -- pgbackrest --stanza=main --pg1-path=/srv/eu-1 --pg1-socket-path=/srv/eu-1.socket --repo1-path=/postgresql/eu \
+    stanza-create
 sql eu-1 "CREATE ROLE replication REPLICATION LOGIN PASSWORD 'streams'"
 sql eu-1 "CREATE ROLE rewind LOGIN PASSWORD 'goes-back'"
 for function in 'pg_ls_dir(text, boolean, boolean)' 'pg_stat_file(text, boolean)' 'pg_read_binary_file(text)' \
@@ -263,6 +280,13 @@ eu eu-2 start
     following = {
         "start": "systemctl start postgresql@17-main; streams 10.0.2.10",
         "row": "sql eu-1 'CREATE TABLE rows (n int)'; sql eu-1 'INSERT INTO rows VALUES (1)'; becomes 1 us-1 'SELECT max(n) FROM rows'",
+        # What came meanwhile is no longer on the primary.
+        "away": "systemctl stop postgresql@17-main\n"
+        "needed=$(sql eu-1 'SELECT pg_walfile_name(pg_current_wal_lsn())')\n"
+        "for n in 1 2 3 4; do sql eu-1 \"CREATE TABLE late_$n ()\"; sql eu-1 'SELECT pg_switch_wal()' >/dev/null; done\n"
+        "forgets eu-1\n"
+        "[ ! -e /srv/eu-1/pg_wal/$needed ]; systemctl start postgresql@17-main; streams 10.0.2.10\n"
+        "becomes 0 us-1 'SELECT count(*) FROM late_4'",
         "same cluster": same.unless,
         "archived": "sql us-1 'SELECT archived_count + failed_count FROM pg_stat_archiver'",
         "slots": "sql eu-1 'SELECT count(*) FROM pg_replication_slots'",
@@ -282,7 +306,12 @@ eu eu-2 start
         "[ ! -e /srv/data/postgresql/17/main.rewinding ]",
         "promote": "sql us-1 'SELECT pg_promote()'; sql us-1 'INSERT INTO rows VALUES (5)'",
         "promoted stays": f"{same.unless}\n{create.unless}",
-        "copy again": "sql us-1 'SELECT pg_switch_wal()'; systemctl stop postgresql@17-main\n"
+        # It writes on, and archives into its own path.
+        "own archive": "runuser -u postgres -- pgbackrest --stanza=main stanza-create\n"
+        "for _ in 1 2 3; do sql us-1 'INSERT INTO rows VALUES (6)'; sql us-1 'SELECT pg_switch_wal()'; sql us-1 CHECKPOINT; done\n"
+        "forgets us-1\n"
+        "ls /srv/data/postgresql/17/main/pg_wal",
+        "copy again": "systemctl stop postgresql@17-main\n"
         "runuser -u postgres -- touch /srv/data/postgresql/17/main/standby.signal; systemctl start postgresql@17-main\n"
         "becomes t us-1 'SELECT pg_is_in_recovery()'; $follow; streams 10.0.2.10\n"
         "becomes 1,2,4 us-1 \"SELECT string_agg(n::text, ',' ORDER BY n) FROM rows\"",
@@ -316,12 +345,14 @@ eu eu-2 start
         "copied",
         "start",
         "row",
+        "away",
         "same cluster",
         "switchover",
         "first again",
         "ahead",
         "go back",
         "promote",
+        "own archive",
         "copy again",
     ],
 )
