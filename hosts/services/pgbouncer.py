@@ -2,8 +2,7 @@
 
 from hosts import tuning
 from hosts.configuration import Account, HostFile, Service, address_of, secret
-from hosts.services.base import TLS_FILES
-from hosts.services.postgresql import AUTHORITY, CERTIFICATE, KEY
+from hosts.services.base import AUTHORITY, CERTIFICATE, KEY, TLS_FILES
 from hosts.specification import HostSpecification
 from hosts.templating import render_template
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from hosts import tuning
 from hosts.backup_tool import BACKUP_TOOL
 from hosts.configuration import Account, Directory, HostFile, Service, Task, address_of, secret
-from hosts.services.base import TLS_FILES
+from hosts.services.base import AUTHORITY, CERTIFICATE, KEY, TLS_FILES
 from hosts.services.replication import (
     COPY,
     copy_files,
@@ -23,10 +23,6 @@ from hosts.services.replication import (
 )
 from hosts.specification import HostSpecification, PostgresqlService
 from hosts.templating import render_template
-
-AUTHORITY = "/etc/rungway/tls/authority.crt"
-CERTIFICATE = "/etc/rungway/tls/server.crt"
-KEY = "/etc/rungway/tls/server.key"
 
 COPY_SECONDS = 1500
 """How long a convergence waits for the copy of another region's database; a task may take 1800 (`hosts.converge.agent`)."""
