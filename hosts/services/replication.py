@@ -161,7 +161,11 @@ def follow(host: HostSpecification, data_directory: str) -> Service:
                 for kind in ("service", "timer")
             ),
         ),
-        checks=(f"bash -n {program}",),
+        checks=(
+            f"bash -n {program}",
+            f"runuser -u postgres -- {_programs(host)}/postgres -C restore_command -D {data_directory} "
+            f"-c config_file={REWIND_CONFIGURATION} >/dev/null",
+        ),
         units=(f"{FOLLOW}.timer",),
     )
 

@@ -124,7 +124,12 @@ UNPROVEN = {
 }
 """Files that no program refuses here, by the start of their path, and why."""
 
-PREPARED = {"cluster": "postgres", "the role of a new Redis": "redis", "the stack's own certificate until there is another": "nginx"}
+PREPARED = {
+    "cluster": "postgres",
+    "a copy of the first region's database": "postgres",
+    "the role of a new Redis": "redis",
+    "the stack's own certificate until there is another": "nginx",
+}
 """Tasks that need no service that runs, and what counts on them, by the start of its name."""
 
 COPIED = """
@@ -153,6 +158,7 @@ BROKEN = (
     ("auditd", "/etc/audit/auditd.conf", "nonsense = 1\n"),
     ("etcd: ", "/etc/etcd/etcd.yml", "nonsense: [\n"),
     ("postgresql: runuser", "/etc/postgresql/17/main/conf.d/rungway.conf", "max_conections = 10\n"),
+    ("postgresql-follow: runuser", "/etc/rungway/rewind.conf", "restore_comand = ''\n"),
     ("postgres", "/etc/postgresql/17/main/conf.d/rungway.conf", "max_conections = 10\n"),
     ("postgres", "/etc/postgresql/17/main/pg_hba.conf", "hostssl application\n"),
     ("patroni: ", "/etc/patroni/config.yml", "postgresql: 1\n"),
