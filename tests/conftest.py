@@ -5,12 +5,13 @@ from pathlib import Path
 import pytest
 
 from hosts.configuration import HostConfiguration
+from rungway.rehearsal.roots import APPLICATION_PACKAGES
 from rungway.rendering import configurations_of
 from rungway.stacks import all_stacks
 from tests.support.debian_root import DebianRoot, make_debian_root
 
 ROOT = Path(__file__).resolve().parents[1]
-TOOLS = ("shellcheck", "wireguard-go")
+TOOLS = ("shellcheck", "wireguard-go", *APPLICATION_PACKAGES)
 """What tests run in the Debian root besides the servers' own programs. wg-quick calls wireguard-go where the kernel has no WireGuard."""
 
 

@@ -10,6 +10,9 @@ from types import ModuleType
 
 import pytest
 
+from hosts.configuration import HostFile
+from tests.support.debian_root import DebianRoot
+
 APP = Path(__file__).parents[2] / "examples" / "app"
 
 
@@ -121,3 +124,16 @@ def test_every_package_is_pinned_and_every_module_that_is_imported_is_one() -> N
     }
     # FastAPI brings pydantic.
     assert imported - own - set(sys.stdlib_module_names) - {"pydantic"} <= pinned
+
+
+@pytest.mark.parametrize(("redis_url", "found"), [("", "None"), ("REDIS_URL=redis://127.0.0.1:6379/0", "Redis")])
+def test_it_starts_in_a_phase_without_redis_too(debian_root: DebianRoot, redis_url: str, found: str) -> None:
+    files = [HostFile(path=f"/srv/application/{path.name}", content=path.read_text()) for path in APP.glob("*.py")]
+    answer = debian_root.try_script(
+        files,
+        f"cd /srv/application; {redis_url} DATABASE_URL=postgresql://127.0.0.1/application "
+        "python3 -c 'import main, stores; print(stores.redis)'",
+    )
+
+    assert answer.code == 0, answer.said
+    assert found in answer.said

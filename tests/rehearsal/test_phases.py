@@ -21,8 +21,7 @@ def _machine() -> None:
     require_machine(SERVERS)
 
 
-# lean/mvp: at the provider that assigns private addresses, and without Redis.
-PHASES = [("mvp",), ("phase2",), ("phase3", "--role", "database", "--role", "redis"), ("lean/mvp",)]
+PHASES = [("mvp",), ("phase2",), ("phase3", "--role", "database", "--role", "redis")]
 
 
 @pytest.fixture(scope="module", params=PHASES, ids=lambda words: words[0])
