@@ -49,6 +49,8 @@ class Writers:
     def __init__(self, order: Order) -> None:
         self._order = order
         self._context = ssl.create_default_context(cafile=order.authority_file)
+        # As Python does by itself from 3.13 on.
+        self._context.verify_flags |= ssl.VERIFY_X509_STRICT
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._times: list[float] = []

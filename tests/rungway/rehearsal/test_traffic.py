@@ -59,7 +59,7 @@ class _Input:
 
 def _outcome(monkeypatch: pytest.MonkeyPatch, door: _FrontDoor, seconds: float = 10.0) -> Outcome:
     monkeypatch.setattr(traffic, "PAUSE_SECONDS", 0.001)
-    monkeypatch.setattr(ssl, "create_default_context", lambda **_: None)
+    monkeypatch.setattr(ssl, "create_default_context", lambda **_: ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
     monkeypatch.setattr(sys, "stdin", _Input(door))
     writers = Writers(Order("api.example.test", "192.0.2.1", "authority.crt", writers=1, seconds=seconds))
     monkeypatch.setattr(writers, "_connect", door.connect)
