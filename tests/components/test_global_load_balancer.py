@@ -7,6 +7,7 @@ import pulumi
 from components.global_load_balancer import GlobalLoadBalancer
 from rungway.model import UNKNOWN
 from tests.support.built import Built, build, problems
+from tests.support.deployed import deploy, id_of
 
 EU: dict[str, Any] = {"name": "eu", "addresses": ["192.0.2.1", "192.0.2.2"], "latitude": 49.45, "longitude": 11.08}
 US: dict[str, Any] = {"name": "us", "addresses": ["198.51.100.1"], "latitude": 39.04, "longitude": -77.49}
@@ -85,34 +86,13 @@ def test_inputs() -> None:
     ]
 
 
-class _Cloudflare(pulumi.runtime.Mocks):
-    """Gives every resource an id that shows which it is."""
-
-    def __init__(self) -> None:
-        self.made: dict[str, Any] = {}
-
-    def new_resource(self, args: pulumi.runtime.MockResourceArgs) -> tuple[str | None, dict[Any, Any]]:
-        self.made[f"{args.typ}::{args.name}"] = args.inputs
-        return f"id of {args.name}", args.inputs
-
-    def call(self, args: pulumi.runtime.MockCallArgs) -> tuple[dict[Any, Any], list[tuple[str, str]] | None]:
-        return {}, None
-
-
 def test_regions_keep_their_order_and_the_last_is_used_when_none_is_healthy() -> None:
-    mocks = _Cloudflare()
+    inputs = deploy(lambda: GlobalLoadBalancer("api", args()).hostname).inputs
 
-    @pulumi.runtime.test  # type: ignore[untyped-decorator]
-    def created() -> Any:
-        return GlobalLoadBalancer("api", args()).hostname
-
-    pulumi.runtime.set_mocks(mocks)
-    created()
-
-    balancer = mocks.made["cloudflare:index/loadBalancer:LoadBalancer::api"]
-    assert balancer["defaultPools"] == ["id of api-pool-eu", "id of api-pool-us"]
-    assert balancer["fallbackPool"] == "id of api-pool-us"
-    assert mocks.made["cloudflare:index/loadBalancerPool:LoadBalancerPool::api-pool-us"]["monitor"] == "id of api-monitor"
+    eu, us = (id_of("LoadBalancerPool", f"api-pool-{region}") for region in ("eu", "us"))
+    assert inputs["LoadBalancer", "api"]["defaultPools"] == [eu, us]
+    assert inputs["LoadBalancer", "api"]["fallbackPool"] == us
+    assert inputs["LoadBalancerPool", "api-pool-us"]["monitor"] == id_of("LoadBalancerMonitor", "api-monitor")
 
 
 def test_without_steering_the_first_healthy_region_serves() -> None:

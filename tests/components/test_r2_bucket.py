@@ -11,6 +11,7 @@ from components.edge_zone import EdgeZone
 from components.r2_bucket import R2Bucket
 from rungway.model import SECRET, UNKNOWN
 from tests.support.built import Built, build, problems
+from tests.support.deployed import deploy, id_of
 
 PUBLIC: dict[str, Any] = {
     "account_id": "account",
@@ -168,34 +169,14 @@ def test_outputs() -> None:
     assert outputs["backups-secret_access_key"] == ""
 
 
-class _Cloudflare(pulumi.runtime.Mocks):
-    """Answers as Cloudflare does when it creates a token."""
-
-    def new_resource(self, args: pulumi.runtime.MockResourceArgs) -> tuple[str | None, dict[Any, Any]]:
-        return f"{args.name}-id", {**args.inputs, **({"value": "token value"} if args.typ.endswith(":AccountToken") else {})}
-
-    def call(self, args: pulumi.runtime.MockCallArgs) -> tuple[dict[Any, Any], list[tuple[str, str]] | None]:
-        return {}, None
-
-
 def test_the_secret_access_key_is_the_digest_of_the_token() -> None:
-    found: dict[str, Any] = {}
-
-    @pulumi.runtime.test  # type: ignore[untyped-decorator]
-    def created() -> Any:
+    def program() -> list[Any]:
         bucket = R2Bucket("bucket-images", PUBLIC)  # type: ignore[arg-type]
-        secrecy: list[Any] = [key.is_secret() for key in (bucket.access_key_id, bucket.secret_access_key)]
-        keys = pulumi.Output.all(bucket.access_key_id, bucket.secret_access_key, *secrecy)
-        return keys.apply(lambda known: found.update(zip(("id", "secret", "id is secret", "secret is secret"), known, strict=True)))
+        keys: tuple[Any, Any] = (bucket.access_key_id, bucket.secret_access_key)
+        return [*keys, *(key.is_secret() for key in keys)]
 
-    pulumi.runtime.set_mocks(_Cloudflare())
-    created()
-    assert found == {
-        "id": "bucket-images-token-id",
-        "secret": hashlib.sha256(b"token value").hexdigest(),
-        "id is secret": False,
-        "secret is secret": True,
-    }
+    outputs = deploy(program, {"AccountToken": {"value": "token value"}}).outputs
+    assert outputs == [id_of("AccountToken", "bucket-images-token"), hashlib.sha256(b"token value").hexdigest(), False, True]
 
 
 def test_the_zone_takes_the_bucket_s_cache_rule() -> None:
