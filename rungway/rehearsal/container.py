@@ -100,9 +100,10 @@ def lack_of_engine() -> str:
         )
     except subprocess.TimeoutExpired:
         return f"`docker info` gave no answer within {DOCKER_SECONDS} s"
-    if asked.returncode:
+    system, _, security = asked.stdout.partition(" ")
+    # Without an engine, clients up to 28.0.1 say so on standard error and exit with 0 (docker/cli, issue 5900).
+    if asked.returncode or not system:
         return f"`docker info` failed: {' '.join(asked.stderr.split()) or 'without a word'}"
-    system, _, security = asked.stdout.strip().partition(" ")
     if system != "linux":
         return f"found an engine for {system} containers; needed: Linux"
     if "rootless" in security:

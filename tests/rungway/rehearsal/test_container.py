@@ -205,6 +205,7 @@ def said() -> list[str]:
     [
         ("echo 'linux [name=seccomp,profile=builtin]'", ""),
         ("echo ' []'; echo 'Can not\n connect.' >&2; exit 1", "`docker info` failed: Can not connect."),
+        ("echo ' []'; echo 'Can not connect.' >&2", "`docker info` failed: Can not connect."),
         ("exit 1", "`docker info` failed: without a word"),
         (
             "echo 'linux [name=seccomp,profile=builtin name=rootless]'",
