@@ -4,6 +4,7 @@ import fcntl
 import hashlib
 import os
 import shutil
+import signal
 import subprocess
 import weakref
 from collections.abc import Callable, Iterable, Sequence
@@ -11,6 +12,7 @@ from contextlib import nullcontext, suppress
 from pathlib import Path
 
 from rungway.errors import RungwayError
+from rungway.rehearsal.cgroups import KILL_SECONDS
 
 MIRROR = "http://deb.debian.org/debian"
 SUITE = "trixie"
@@ -274,19 +276,28 @@ def run(command: list[str], timeout_seconds: float | None = None) -> str:
         RungwayError: it failed, with the end of what it said, or did not end in time.
     """
     what = f"rehearsal: `{' '.join(command[:6])}`"
-    try:
-        done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            timeout=timeout_seconds,
-        )
-    except subprocess.TimeoutExpired:
-        raise RungwayError(f"{what} did not end within {timeout_seconds:.0f} s") from None
-    if done.returncode:
-        said = "\n".join(done.stdout.strip().splitlines()[-8:])
-        raise RungwayError(f"{what} failed with exit code {done.returncode}: {said}")
-    return done.stdout
+    # In a session of its own, so that what it started in turn ends with it: apt would go on below a root that is removed.
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    ) as process:
+        try:
+            printed = process.communicate(timeout=timeout_seconds)[0]
+        except BaseException as failure:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            # All of them have ended when none holds its end of the pipe any more.
+            with suppress(subprocess.TimeoutExpired):
+                process.communicate(timeout=KILL_SECONDS)
+            if isinstance(failure, subprocess.TimeoutExpired):
+                raise RungwayError(f"{what} did not end within {timeout_seconds:.0f} s") from None
+            raise
+    if process.returncode:
+        said = "\n".join(printed.strip().splitlines()[-8:])
+        raise RungwayError(f"{what} failed with exit code {process.returncode}: {said}")
+    return printed

@@ -131,6 +131,19 @@ def test_a_command_that_does_not_end_is_ended() -> None:
         run(["sleep", "60"], 0.1)
 
 
+def test_what_a_command_started_in_turn_ends_with_it(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "held")
+    reader = os.open(tmp_path / "held", os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        with pytest.raises(RungwayError, match="did not end within"):
+            run(["sh", "-c", f"sleep 60 > {tmp_path}/held & wait"], 0.5)
+
+        # The end of the file: nobody can write any more. Else it would block.
+        assert os.read(reader, 1) == b""
+    finally:
+        os.close(reader)
+
+
 def test_a_command_returns_what_it_printed() -> None:
     assert run(["sh", "-c", "echo out; echo err >&2"]) == "out\nerr\n"
 
