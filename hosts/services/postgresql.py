@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from hosts import tuning
 from hosts.backup_tool import BACKUP_TOOL
 from hosts.configuration import Account, Directory, HostFile, Service, Task, address_of, secret
+from hosts.sandbox import sandbox
 from hosts.services.base import AUTHORITY, CERTIFICATE, KEY, TLS_FILES
 from hosts.services.replication import (
     COPY,
@@ -172,6 +173,11 @@ def _has_pgbouncer(host: HostSpecification) -> bool:
     return host.pgbouncer is not None or any("pgbouncer" in peer.services for peer in host.peers)
 
 
+def _data_parent(host: HostSpecification) -> str:
+    """The directory of all clusters, PostgreSQL's own."""
+    return data_directory(host).removesuffix(f"/{_postgresql(host).version}/main")
+
+
 def _postgresql(host: HostSpecification) -> PostgresqlService:
     if host.postgresql is None:
         raise ValueError(f"{host.name}: no PostgreSQL on this server; allowed: servers with it")
@@ -191,7 +197,7 @@ def _cluster(host: HostSpecification, version: int) -> Service:
         name="postgresql-cluster",
         packages=(f"postgresql-{version}", *(BACKUP_TOOL.packages if host.backup else ())),
         accounts=(Account(name="postgres", home="/var/lib/postgresql", groups=("tls-key",)),),
-        directories=(Directory(path=data.removesuffix(f"/{version}/main"), owner="postgres", group="postgres"),),
+        directories=(Directory(path=_data_parent(host), owner="postgres", group="postgres"),),
         files=files,
         before=(
             *same_cluster_task(host, data),
@@ -208,6 +214,10 @@ def _server(host: HostSpecification, version: int) -> Service:
     data = data_directory(host)
     etc = f"/etc/postgresql/{version}/main"
     unit = f"postgresql@{version}-main"
+    drop_in = f"/etc/systemd/system/{unit}.service.d/rungway.conf"
+    # It is there already: it comes with the backup tool's package.
+    queue = [directory.path for directory in BACKUP_TOOL.directories()] if host.backup else []
+    writable = (_data_parent(host), "/run/postgresql", "/var/log/postgresql", *queue)
     own = {"listen_addresses": f"127.0.0.1,{address_of(host)}", "port": "5432", **streaming_parameters(host)}
     return Service(
         name="postgresql",
@@ -228,12 +238,13 @@ def _server(host: HostSpecification, version: int) -> Service:
                 mode=0o640,
             ),
             HostFile(
-                path=f"/etc/systemd/system/{unit}.service.d/rungway.conf",
+                path=drop_in,
                 content=render_template(
                     "postgresql/unit.conf",
                     data=data,
                     follows=bool(_postgresql(host).follows),
                     open_files=tuning.open_files(host)["postgresql"],
+                    sandbox=sandbox(writable=writable),
                 ),
             ),
         ),
@@ -244,8 +255,14 @@ def _server(host: HostSpecification, version: int) -> Service:
         ),
         before=(
             Task(
-                name="parameters that need a restart",
-                unless=render_template("postgresql/restart-is-due.sh", unit=unit, psql=PSQL),
+                name="changes that need a restart",
+                unless=render_template(
+                    "postgresql/restart-is-due.sh",
+                    unit=unit,
+                    drop_in=drop_in,
+                    pid_file=f"/run/postgresql/{version}-main.pid",
+                    psql=PSQL,
+                ),
                 script=f"systemctl restart {unit}",
             ),
         ),

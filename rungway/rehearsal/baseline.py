@@ -25,7 +25,9 @@ RELOAD_PINGS = 40
 """Ten a second: the firewall answers 20."""
 _TUNNEL = f"wg-quick@{INTERFACE}.service"
 
-OUR_UNITS = re.compile(r"^(nginx|redis-|haproxy|pgbouncer|patroni|etcd|prometheus|rungway-|backup-|systemd-journal-(remote|upload))")
+OUR_UNITS = re.compile(
+    r"^(nginx|redis-|haproxy|pgbouncer|postgresql@|patroni|etcd|prometheus|rungway-|backup-|systemd-journal-(remote|upload))"
+)
 
 
 def failed_units(phase: RehearsedPhase) -> Iterator[Check]:

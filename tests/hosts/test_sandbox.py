@@ -78,6 +78,7 @@ def test_no_unit_of_ours_could_do_more_to_its_server_than_the_limit_says(
 
     *ours, found = debian_root.run(steps)
 
-    assert {"patroni.service", "etcd.service", "rungway-redis-snapshot.service", "redis-server.service"} <= set(units.values())
+    stores = {"patroni.service", "postgresql@17-main.service", "etcd.service", "redis-server.service", "rungway-redis-snapshot.service"}
+    assert stores <= set(units.values())
     assert [answer.name for answer in ours if answer.code] == []
     assert found.code != 0

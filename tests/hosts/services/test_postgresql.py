@@ -1,6 +1,9 @@
 """PostgreSQL's files, checks and steps: what reaches the server, who may connect, and that no password is ever on a command line."""
 
 import dataclasses
+import os
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +19,7 @@ from hosts.services.postgresql import (
     postgresql_parameters,
 )
 from hosts.specification import BackupService, HostSpecification, Peer, PgbouncerService, PostgresqlService
+from hosts.templating import render_template
 
 BACKUP = BackupService(
     bucket="backups",
@@ -186,6 +190,24 @@ def test_a_change_reloads_and_only_what_needs_it_restarts() -> None:
     assert restart.script == "systemctl restart postgresql@17-main"
 
 
+@pytest.mark.parametrize(
+    ("drop_in_age", "answers", "wrong_parameters", "restarts"),
+    [(60, True, 0, False), (0, True, 0, True), (60, True, 1, True), (0, False, 0, False)],
+    ids=["nothing new", "new limits or sandbox", "a parameter that waits", "still recovers"],
+)
+def test_a_running_server_restarts_for_what_a_reload_does_not_bring(
+    tmp_path: Path, drop_in_age: int, answers: bool, wrong_parameters: int, restarts: bool
+) -> None:
+    drop_in, pid_file = tmp_path / "rungway.conf", tmp_path / "17-main.pid"
+    for path, age in ((drop_in, drop_in_age), (pid_file, 30)):
+        path.touch()
+        os.utime(path, (1_000_000 - age, 1_000_000 - age))
+    unless = render_template("postgresql/restart-is-due.sh", unit="postgresql@17-main", drop_in=drop_in, pid_file=pid_file, psql="says")
+    stubs = f"systemctl() {{ true; }}; pg_isready() {{ {'true' if answers else 'false'}; }}; says() {{ echo {wrong_parameters}; }}\n"
+
+    assert bool(subprocess.run(["bash", "-euc", stubs + unless], check=False).returncode) is restarts
+
+
 def test_it_counts_as_up_when_it_answers_on_its_private_address_with_valid_rules() -> None:
     probe = _service("postgresql", _host(private_address=None)).probe
 
@@ -271,3 +293,17 @@ def test_the_unit_waits_for_the_private_address() -> None:
     assert "After=network-online.target" in content
     assert "RequiresMountsFor=/srv/data/postgresql/17/main" in content
     assert address_of(_host()) in _content(_host(), "conf.d/rungway.conf")
+
+
+def test_the_server_has_no_privilege_and_writes_where_it_must() -> None:
+    lines = _content(_host(backup=BACKUP), "service.d/rungway.conf").splitlines()
+    alone = _content(_host(data_mount=None), "service.d/rungway.conf").splitlines()
+    said = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
+
+    assert "ReadWritePaths=/srv/data/postgresql /run/postgresql /var/log/postgresql /var/spool/pgbackrest" in lines
+    assert "ReadWritePaths=/var/lib/postgresql /run/postgresql /var/log/postgresql" in alone
+    assert said["User"] == said["Group"] == "postgres"
+    assert said["CapabilityBoundingSet"] == ""
+    # systemd takes the last line of several. Each of the first two is in the sandbox of other units; the third never is.
+    assert (said["MemoryDenyWriteExecute"], said["RemoveIPC"]) == ("no", "no")
+    assert "PrivateIPC" not in said
