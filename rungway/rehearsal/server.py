@@ -49,7 +49,7 @@ class RehearsedServer:
         self._disk: Overlay | None = None
         self._loop: str | None = None
         self._process: subprocess.Popen[bytes] | None = None
-        self._ending = False
+        self._changing = threading.Lock()
         self._binds: list[str] = []
         self._private_prefix = 0
         self.boots = 0
@@ -98,13 +98,11 @@ class RehearsedServer:
 
     def boot(self) -> None:
         """Start it. It boots again by itself when it asks for a reboot."""
-        self._ending = False
         self._start()
         threading.Thread(target=self._keep_running, name=f"watch {self.host.name}", daemon=True).start()
 
     def power_cut(self) -> None:
         """Links down, then every process killed at once. What the disk holds stays; the page cache survives, so fsync is not tested."""
-        self._ending = True
         self._network.cut(self.host.name)
         self._kill()
 
@@ -141,7 +139,6 @@ class RehearsedServer:
 
     def destroy(self) -> None:
         """Stop it and remove all that it was."""
-        self._ending = True
         self._kill()
         self._network.remove_server(self.host.name)
         remove_root(self.root)
@@ -194,17 +191,21 @@ class RehearsedServer:
             )
 
     def _keep_running(self) -> None:
-        while self._process is not None:
-            code = self._process.wait()
-            if self._ending or code != REBOOT:
-                return
-            self._start()
+        while process := self._process:
+            code = process.wait()
+            with self._changing:
+                if self._process is not process or code != REBOOT:
+                    return
+                self._start()
 
     def _kill(self) -> None:
+        with self._changing:
+            process, self._process = self._process, None
+        if process is not None:
+            # First and by itself: just started, it is not in its cgroup yet.
+            process.kill()
+            process.wait()
         kill_all(self._cgroup)
-        if self._process is not None:
-            self._process.wait()
-            self._process = None
 
     def _leader(self) -> int:
         """The server's PID 1, as this machine numbers it: the child of systemd-nspawn."""

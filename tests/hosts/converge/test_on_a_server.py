@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 import time
+from threading import Thread
 
 import pytest
 
@@ -419,3 +420,14 @@ done
     assert phase.secrets["password"] in read(server)
     assert phase.secrets["password"] not in said
     assert server.run(f"journalctl --no-pager | grep --quiet {phase.secrets['password']}")[0] == 1
+
+
+def test_a_power_cut_of_a_server_that_was_just_switched_on_ends(phase: RehearsedPhase, server: RehearsedServer) -> None:
+    server.power_cut()
+    server.power_on()
+    cut = Thread(target=server.power_cut, daemon=True)
+    cut.start()
+    cut.join(30)
+    assert not cut.is_alive()
+    server.power_on()
+    assert not changes(ask(phase, probe()))
