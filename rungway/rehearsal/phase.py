@@ -26,7 +26,7 @@ from hosts.specification import HostSpecification
 from rungway.errors import RungwayError
 from rungway.rehearsal.cgroups import kill_all, remove_cgroup
 from rungway.rehearsal.load_balancer import LoadBalancer
-from rungway.rehearsal.machine import kernel_has_wireguard
+from rungway.rehearsal.machine import allow_watches, kernel_has_wireguard
 from rungway.rehearsal.network import OUTSIDE, Addresses, Network
 from rungway.rehearsal.outside import ACME_DIRECTORY, ACME_HOST, AUTHORITY_FILE, STORAGE_HOST, Outside, RehearsalAuthority
 from rungway.rehearsal.roots import OUTSIDE_PACKAGES, Overlay, Roots, remove_root, run
@@ -82,6 +82,7 @@ class RehearsedPhase:
 
     def prepare(self) -> None:
         """Make roots, networks, the world outside and the disks of all servers. Nothing runs yet but the world outside."""
+        allow_watches()
         packages = {package for configuration in self.configurations.values() for package in configuration.packages}
         pool = self._roots.pool({*packages, *ACME_PACKAGES, *AUDIT_PACKAGES})
         outside_layer = self._roots.with_packages("outside", OUTSIDE_PACKAGES)

@@ -1,5 +1,6 @@
 """What a machine lacks is said at once and in full, before anything is started."""
 
+import errno
 import os
 import re
 import shutil
@@ -9,7 +10,16 @@ import pytest
 
 from rungway.errors import RungwayError
 from rungway.rehearsal import machine
-from rungway.rehearsal.machine import DISK_BASE_GB, MEMORY_BASE_MB, MEMORY_PER_SERVER_MB, TOOLS, check_machine, kernel_lacks
+from rungway.rehearsal.machine import (
+    DISK_BASE_GB,
+    MEMORY_BASE_MB,
+    MEMORY_PER_SERVER_MB,
+    TOOLS,
+    WATCHES,
+    allow_watches,
+    check_machine,
+    kernel_lacks,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -102,6 +112,31 @@ def test_links_between_regions_need_the_kernel_or_a_device_for_a_program(
     else:
         with pytest.raises(RungwayError, match=r"found a kernel without WireGuard and no .*tun; needed: one of them"):
             check_machine(1, tmp_path, links=True)
+
+
+@pytest.mark.parametrize(("found", "left"), [(128, WATCHES), (WATCHES, WATCHES), (65_536, 65_536)])
+def test_too_few_inotify_instances_become_enough(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, found: int, left: int) -> None:
+    limit = tmp_path / "max_user_instances"
+    limit.write_text(f"{found}\n")
+    monkeypatch.setattr(machine, "WATCH_LIMIT", limit)
+
+    allow_watches()
+
+    assert int(limit.read_text()) == left
+
+
+def test_a_limit_that_stays_too_low_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def read_only(*_: object) -> int:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    limit = tmp_path / "max_user_instances"
+    limit.write_text("128\n")
+    monkeypatch.setattr(machine, "WATCH_LIMIT", limit)
+    monkeypatch.setattr(Path, "write_text", read_only)
+
+    with pytest.raises(RungwayError, match=f"found .*max_user_instances = 128; needed: {WATCHES}; .*: Read-only file system") as caught:
+        allow_watches()
+    assert "sysctl" in caught.value.hint
 
 
 def test_memory_is_read_from_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
