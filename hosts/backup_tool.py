@@ -21,8 +21,9 @@ class BackupTool(Protocol):
     full: str
     incremental: str
     backups: str
-    """Prints one line for each finished backup, oldest first: 'full' or 'incremental', the Unix time of its end, and its restored size in
-    bytes. Prints nothing where the repository is not prepared; exits with another status than 0 where it can't be reached."""
+    """Prints one line for each finished backup, oldest first: 'full' or 'incremental', the Unix time of its end, its restored size in
+    bytes, the timeline on which it ended, as the names of segments begin with it ('00000001'), and 'intact', or 'damaged' with wrong
+    checksums in it. Prints nothing where the repository is not prepared; exits with another status than 0 where it can't be reached."""
     restore: str
     """Restores the latest backup into the empty directory $DATA, so that its PostgreSQL recovers to the time $TARGET
     ('2026-12-31 23:59:59+00:00'; empty: the end of the archive) and then accepts writes."""

@@ -1,9 +1,10 @@
 """Backups of PostgreSQL to an object store, a heartbeat that measures what a restore loses, and the weekly drill that restores one.
 
-One program on the server does all of it (`templates/backup/rungway_database.py`); timers start it. They look every hour whether a
-backup is due, because a number of hours such as 36 is no calendar event, and because after a failover the new primary goes on where the old
-one stopped. On a standby they do nothing. The databases of other regions are standbys, whose backups are the first region's; one that was
-promoted begins a repository of its own. The program that makes the backups is exchangeable (`hosts.backup_tool`).
+One program on the server does all of it (`templates/backup/rungway_database.py`); timers start it. They look every hour whether a full
+backup is due, because a number of hours such as 36 is no calendar event, and every ten minutes whether an incremental one is, because a
+new primary needs one at once: what the old one had not archived yet is archived by nobody. On a standby they do nothing. The databases
+of other regions are standbys, whose backups are the first region's; one that was promoted begins a repository of its own. The program
+that makes the backups is exchangeable (`hosts.backup_tool`).
 """
 
 import json
@@ -32,7 +33,7 @@ class _Run:
 
 
 _FULL = _Run("backup-full", "Full backup of PostgreSQL, when due", "full", "hourly", 10)
-_INCREMENTAL = _Run("backup-incremental", "Incremental backup of PostgreSQL, when due", "incremental", "hourly", 10)
+_INCREMENTAL = _Run("backup-incremental", "Incremental backup of PostgreSQL, when due", "incremental", "*:0/10", 1)
 _HEARTBEAT = _Run("backup-heartbeat", "Heartbeat in PostgreSQL", "heartbeat", "*:*:00", 0)
 _DRILL = _Run("backup-drill", "Restore of the latest backup, as a drill", "drill --scheduled", "Sun 03:00", 240)
 

@@ -8,6 +8,7 @@ from hosts.services.base import AUTHORITY
 from hosts.services.exporters import NGINX_PORT, NODE_PORT, PGBOUNCER_PORT, POSTGRESQL_PORT, REDIS_PORT, REQUESTS_PORT
 from hosts.services.patroni import TTL_SECONDS
 from hosts.services.redis import SAVE_EVERY_SECONDS
+from hosts.services.wireguard import DEAD_SECONDS
 from hosts.specification import HostSpecification, MonitoringService, Peer
 from hosts.templating import render_template
 
@@ -18,7 +19,7 @@ PATRONI_PORT = 8008
 """Patroni's own, which tells metrics beside who leads, over TLS with the server's certificate (its documentation, "REST API")."""
 
 _RULES = "/etc/prometheus/rules"
-_LABELS = {name: f"{{{{ $labels.{name} }}}}" for name in ("server", "region", "url", "path", "mountpoint", "job")} | {
+_LABELS = {name: f"{{{{ $labels.{name} }}}}" for name in ("server", "region", "url", "path", "mountpoint", "job", "kind", "peer")} | {
     "value": "{{ printf `%.0f` $value }}",
     "failed_unit": "{{ $labels.name }}",
     "duration": "{{ humanizeDuration $value }}",
@@ -156,6 +157,7 @@ def _rules(monitoring: MonitoringService, servers: Iterable[Peer]) -> dict[str, 
         "primary": primary,
         "ttl_seconds": TTL_SECONDS,
         "save_every_seconds": SAVE_EVERY_SECONDS,
+        "link_dead_seconds": DEAD_SECONDS,
         "redis": "redis" in services,
         "every_hours": monitoring.backup_every_hours,
         **_LABELS,

@@ -14,6 +14,7 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -23,7 +24,7 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 SETTINGS = Path("/etc/rungway/database.json")
 LOCKS = Path("/run")
@@ -55,10 +56,26 @@ SELECT count(*) FROM (
 WHERE last_number IS NOT NULL
   AND (number <> last_number + 1 OR digest <> md5(last_digest || number || extract(epoch FROM at)))
 """
+# The name of a segment begins with its timeline.
+TIMELINE = "SELECT left(pg_walfile_name(pg_current_wal_lsn()), 8)"
 LAST_HEARTBEAT = "SELECT extract(epoch FROM max(at)) FROM rungway.heartbeat"
 USER_TABLES = """
 SELECT format('%I.%I', schemaname, relname) FROM pg_stat_user_tables ORDER BY 1
 """
+
+
+class Backup(NamedTuple):
+    """Full or incremental, the Unix time of its end, its restored size in bytes, the timeline on which it ended, and whether it is good."""
+
+    kind: str
+    end: int
+    size: int
+    timeline: str
+    intact: bool
+
+
+class DamagedError(Exception):
+    """What was backed up is not whole."""
 
 
 def main(arguments: list[str]) -> int:
@@ -78,6 +95,9 @@ def main(arguments: list[str]) -> int:
         return run(given, settings)
     except subprocess.CalledProcessError as error:
         print(error.stdout, error.stderr, f"{error.cmd}: status {error.returncode}", sep="\n", file=sys.stderr)
+        return 1
+    except DamagedError as error:
+        print(error, file=sys.stderr)
         return 1
 
 
@@ -134,48 +154,71 @@ def back_up(settings: dict[str, Any], kind: str) -> None:
         return
     commands = settings["commands"]
     succeeded = 0
-    backups: list[tuple[str, int, int]] = []
+    backups: list[Backup] = []
     try:
         if not succeeds(commands["is_created"]):
             as_postgres(commands["create"])
         backups = finished_backups(settings)
-        if is_due(settings, kind, backups, time.time()):
-            as_postgres(commands[kind])
+        if is_due(settings, kind, backups, psql(TIMELINE), time.time()):
+            # Its warnings, for example which file has damaged pages.
+            print(as_postgres(commands[kind]), end="")
             backups = finished_backups(settings)
+        if backups and not backups[-1].intact:
+            raise DamagedError("the last backup has pages with wrong checksums: the journal of the run that made it names the files")
         succeeded = 1
     finally:
-        write_backup_metrics(metrics, backups, succeeded)
+        write_backup_metrics(metrics, backups, {**others_success(settings, kind, metrics), kind: succeeded})
 
 
-def is_due(settings: dict[str, Any], kind: str, backups: list[tuple[str, int, int]], now: float) -> bool:
-    """Whether a backup of the kind is to be made now. A full one counts as an incremental one too; the first is always a full one."""
-    counting = [end for made, end, _ in backups if kind == "incremental" or made == "full"]
+def is_due(settings: dict[str, Any], kind: str, backups: list[Backup], timeline: str, now: float) -> bool:
+    """Whether a backup of the kind is to be made now. A full one counts as an incremental one too; the first is always a full one.
+    A damaged one counts, because the next one would be damaged, too.
+
+    A new timeline needs a backup of its own at once: the segments that the former primary had not archived yet are archived by nobody,
+    because its standby has marked them as done (PostgreSQL documentation, "Continuous Archiving in Standby"), and behind such a gap
+    nothing can be restored from an older backup.
+    """
+    counting = [backup.end for backup in backups if kind == "incremental" or backup.kind == "full"]
     if not counting:
         return kind == "full"
+    if backups[-1].timeline != timeline:
+        return kind == kinds(settings)[-1]
     hours: int = settings[f"{kind}_every_hours"]
     return now - max(counting) >= hours * 3600 - DUE_EARLY_SECONDS
 
 
-def finished_backups(settings: dict[str, Any]) -> list[tuple[str, int, int]]:
-    """Kind, Unix time of the end, and restored size in bytes of each backup."""
+def kinds(settings: dict[str, Any]) -> list[str]:
+    """The kinds of backups that are made, the most frequent last."""
+    return ["full", "incremental"] if settings["incremental_every_hours"] else ["full"]
+
+
+def finished_backups(settings: dict[str, Any]) -> list[Backup]:
+    """Every backup, oldest first."""
     lines = as_postgres(settings["commands"]["backups"]).splitlines()
-    return [(kind, int(end), int(size)) for kind, end, size in (line.split() for line in lines)]
+    fields = (line.split() for line in lines)
+    return [Backup(kind, int(end), int(size), timeline, state == "intact") for kind, end, size, timeline, state in fields]
 
 
-def write_backup_metrics(metrics: Path, backups: list[tuple[str, int, int]], succeeded: int) -> None:
-    """For node_exporter: the newest backup of each kind, and whether the last run went well."""
+def others_success(settings: dict[str, Any], kind: str, metrics: Path) -> dict[str, int]:
+    """What the metrics say of the other kinds: incremental backups that go well must not hide that no full one does."""
+    said = re.findall(r'^rungway_backup_succeeded{kind="(\w+)"} (\d)$', metrics.read_text(), re.MULTILINE) if metrics.exists() else []
+    return {other: int(succeeded) for other, succeeded in said if other != kind and other in kinds(settings)}
+
+
+def write_backup_metrics(metrics: Path, backups: list[Backup], succeeded: dict[str, int]) -> None:
+    """For node_exporter: the newest backup of each kind, and whether the last run of each kind went well."""
     lines = [
         "# HELP rungway_backup_last_success_timestamp_seconds End of the newest backup.",
         "# TYPE rungway_backup_last_success_timestamp_seconds gauge",
     ]
     for kind in ("full", "incremental"):
-        ends = [end for made, end, _ in backups if made == kind]
+        ends = [backup.end for backup in backups if backup.kind == kind and backup.intact]
         if ends:
             lines.append('rungway_backup_last_success_timestamp_seconds{kind="' + kind + '"} ' + str(max(ends)))
     lines += [
         "# HELP rungway_backup_succeeded Whether the last look at the backups, and the backup if one was due, went well.",
         "# TYPE rungway_backup_succeeded gauge",
-        f"rungway_backup_succeeded {succeeded}",
+        *('rungway_backup_succeeded{kind="' + kind + '"} ' + str(value) for kind, value in succeeded.items()),
     ]
     write_metrics(metrics, lines)
 
@@ -217,7 +260,7 @@ def restore_and_look(settings: dict[str, Any], target: str, began: float, checks
     if not backups:
         raise ValueError("there is no backup")
     make_directory(data)
-    free, needed = shutil.disk_usage(scratch).free, int(backups[-1][2] * FREE_SPACE_FACTOR)
+    free, needed = shutil.disk_usage(scratch).free, int(backups[-1].size * FREE_SPACE_FACTOR)
     if free < needed:
         raise OSError(f"{scratch}: found {free} free bytes; needed: {needed}")
 

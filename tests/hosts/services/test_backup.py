@@ -43,7 +43,7 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.setattr(module.os, "geteuid", lambda: 1000)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     _write_settings(tmp_path)
-    _psql(tmp_path, "echo t")
+    _primary(tmp_path)
     return module
 
 
@@ -52,8 +52,8 @@ def _write_settings(directory: Path, **changes: Any) -> None:
         "commands": {
             "is_created": f"test -e {directory}/created",
             "create": f"touch {directory}/created",
-            "full": f'echo "full $(date +%s) 4096" >>{directory}/made',
-            "incremental": f'echo "incremental $(date +%s) 4096" >>{directory}/made',
+            "full": f'echo "full $(date +%s) 4096 00000001 intact" >>{directory}/made',
+            "incremental": f'echo "incremental $(date +%s) 4096 00000001 intact" >>{directory}/made',
             "backups": f"touch {directory}/made; cat {directory}/made",
             "restore": f'mkdir -p "$DATA"; echo "$TARGET" >{directory}/target; touch "$DATA/postgresql.auto.conf"',
             "fetch_for_drill": "fetch '%f'",
@@ -80,9 +80,13 @@ def _psql(directory: Path, body: str) -> None:
     _program(directory, "psql", f"asked=$(cat)\n{body}")
 
 
+def _primary(directory: Path, timeline: int = 1) -> None:
+    _psql(directory, f'case "$asked" in *pg_walfile_name*) echo {timeline:08X} ;; *) echo t ;; esac')
+
+
 def _restored(directory: Path, *, heartbeat_age_seconds: int = 60, broken: int = 0) -> None:
     """A restored PostgreSQL that is all right, but for what is asked for."""
-    (directory / "made").write_text("full 100 4096\n")
+    (directory / "made").write_text("full 100 4096 00000001 intact\n")
     for name in ("pg_ctl", "pg_amcheck", "pg_checksums"):
         _program(directory, name, "exit 0")
     _psql(
@@ -172,18 +176,44 @@ def test_a_drill_has_its_place_where_the_data_is(data_mount: str | None, scratch
     [
         ("full", [], True),
         ("incremental", [], False),  # the first backup is a full one
-        ("full", [("full", 0, 1)], True),
-        ("full", [("full", HOUR, 1)], False),
-        ("full", [("full", 0, 1), ("incremental", 23 * HOUR, 1)], True),
-        ("incremental", [("full", 18 * HOUR, 1)], True),
-        ("incremental", [("full", 19 * HOUR, 1)], False),
-        ("incremental", [("full", 0, 1), ("incremental", 19 * HOUR, 1)], False),
+        ("full", [("full", 0)], True),
+        ("full", [("full", HOUR)], False),
+        ("full", [("full", 0), ("incremental", 23 * HOUR)], True),
+        ("incremental", [("full", 18 * HOUR)], True),
+        ("incremental", [("full", 19 * HOUR)], False),
+        ("incremental", [("full", 0), ("incremental", 19 * HOUR)], False),
     ],
 )
 def test_a_backup_is_due_when_the_last_that_counts_is_old(
-    program: ModuleType, kind: str, backups: list[tuple[str, int, int]], due: bool
+    program: ModuleType, kind: str, backups: list[tuple[str, int]], due: bool
 ) -> None:
-    assert program.is_due({"full_every_hours": 24, "incremental_every_hours": 6}, kind, backups, 24 * HOUR) is due
+    made = [program.Backup(*backup, 1, "00000001", intact=True) for backup in backups]
+
+    assert program.is_due({"full_every_hours": 24, "incremental_every_hours": 6}, kind, made, "00000001", 24 * HOUR) is due
+
+
+@pytest.mark.parametrize(("kind", "incremental_hours", "due"), [("incremental", 6, True), ("full", 6, False), ("full", 0, True)])
+def test_a_new_primary_needs_a_backup_at_once_since_nobody_archives_what_the_old_one_had_not(
+    program: ModuleType, kind: str, incremental_hours: int, due: bool
+) -> None:
+    settings = {"full_every_hours": 24, "incremental_every_hours": incremental_hours}
+    backups = [program.Backup("full", 0, 1, "00000001", intact=True)]
+
+    assert program.is_due(settings, kind, backups, "00000002", HOUR) is due
+    assert program.is_due(settings, kind, backups, "00000001", HOUR) is False
+
+
+def test_after_a_failover_one_backup_is_made_and_no_more(program: ModuleType, tmp_path: Path) -> None:
+    settings = json.loads((tmp_path / "database.json").read_text())
+    again = settings["commands"]["incremental"].replace("00000001", "00000002")
+    _write_settings(tmp_path, commands=settings["commands"] | {"incremental": again})
+
+    program.main(["full"])
+    program.main(["incremental"])
+    _primary(tmp_path, timeline=2)
+    assert [program.main([kind]) for kind in ("full", "incremental", "incremental")] == [0, 0, 0]
+
+    assert [line.split()[0] for line in (tmp_path / "made").read_text().splitlines()] == ["full", "incremental"]
 
 
 def test_the_first_backup_prepares_the_repository_and_the_next_hour_makes_none(program: ModuleType, tmp_path: Path) -> None:
@@ -191,10 +221,10 @@ def test_the_first_backup_prepares_the_repository_and_the_next_hour_makes_none(p
 
     assert (tmp_path / "created").exists()
     made = (tmp_path / "made").read_text().split()
-    assert made[::3] == ["full"]
+    assert made[::5] == ["full"]
     metrics = (tmp_path / "backup.prom").read_text().splitlines()
     assert f'rungway_backup_last_success_timestamp_seconds{{kind="full"}} {made[1]}' in metrics
-    assert "rungway_backup_succeeded 1" in metrics
+    assert {'rungway_backup_succeeded{kind="full"} 1', 'rungway_backup_succeeded{kind="incremental"} 1'} <= set(metrics)
 
 
 def test_a_failed_backup_ends_with_1_and_is_said(program: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -204,7 +234,37 @@ def test_a_failed_backup_ends_with_1_and_is_said(program: ModuleType, tmp_path: 
 
     assert program.main(["full"]) == 1
     assert "no bucket" in capsys.readouterr().err
-    assert "rungway_backup_succeeded 0" in (tmp_path / "backup.prom").read_text().splitlines()
+    assert 'rungway_backup_succeeded{kind="full"} 0' in (tmp_path / "backup.prom").read_text().splitlines()
+
+
+def test_an_incremental_backup_that_goes_well_hides_no_full_one_that_fails(program: ModuleType, tmp_path: Path) -> None:
+    settings = json.loads((tmp_path / "database.json").read_text())
+    (tmp_path / "created").touch()
+    (tmp_path / "made").write_text("full 100 4096 00000001 intact\n")
+    _write_settings(tmp_path, commands=settings["commands"] | {"full": "exit 28"})
+
+    assert [program.main([kind]) for kind in ("full", "incremental")] == [1, 0]
+    assert [line for line in (tmp_path / "backup.prom").read_text().splitlines() if line.startswith("rungway_backup_succeeded")] == [
+        'rungway_backup_succeeded{kind="full"} 0',
+        'rungway_backup_succeeded{kind="incremental"} 1',
+    ]
+
+
+def test_a_damaged_backup_fails_at_every_look_and_is_not_made_again_at_each(
+    program: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = json.loads((tmp_path / "database.json").read_text())
+    damaged = settings["commands"]["full"].replace("intact", "damaged")
+    _write_settings(tmp_path, commands=settings["commands"] | {"full": f"echo page 7 of base/5/16384; {damaged}"})
+
+    assert [program.main([kind]) for kind in ("full", "full", "incremental")] == [1, 1, 1]
+    said = capsys.readouterr()
+    assert said.out == "page 7 of base/5/16384\n"
+    assert "pages with wrong checksums" in said.err
+    assert len((tmp_path / "made").read_text().splitlines()) == 1
+    metrics = (tmp_path / "backup.prom").read_text()
+    assert "rungway_backup_last_success_timestamp_seconds{" not in metrics
+    assert 'rungway_backup_succeeded{kind="full"} 0\n' in metrics
 
 
 @pytest.mark.parametrize("psql", ["echo f", "exit 2"])
@@ -277,7 +337,7 @@ def test_whatever_fails_the_scratch_directory_goes(
 
 def test_a_disk_that_is_too_small_is_left_alone(program: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     _restored(tmp_path)
-    (tmp_path / "made").write_text(f"full 100 {10**18}\n")
+    (tmp_path / "made").write_text(f"full 100 {10**18} 00000001 intact\n")
     status, report = _drill(program, capsys)
 
     assert status == 1
@@ -334,11 +394,20 @@ def _list(stanza: dict[str, Any]) -> "subprocess.CompletedProcess[str]":
 
 def test_the_list_of_backups_is_short() -> None:
     def made(kind: str, end: int, *, error: bool = False) -> dict[str, Any]:
-        return {"type": kind, "error": error, "timestamp": {"start": 1, "stop": end}, "info": {"size": 4096}}
+        return {
+            "type": kind,
+            "error": error,
+            "timestamp": {"start": 1, "stop": end},
+            "info": {"size": 4096},
+            "archive": {"stop": "0000000A00000002000000FE"},
+        }
 
     done = _list({"status": {"code": 0}, "backup": [made("full", 100), made("diff", 150, error=True), made("incr", 200)]})
 
-    assert (done.returncode, done.stdout) == (0, "full 100 4096\nincremental 200 4096\n")
+    assert (done.returncode, done.stdout) == (
+        0,
+        "full 100 4096 0000000A intact\nincremental 150 4096 0000000A damaged\nincremental 200 4096 0000000A intact\n",
+    )
 
 
 @pytest.mark.parametrize(("code", "status"), [(1, 0), (2, 0), (99, 1)])

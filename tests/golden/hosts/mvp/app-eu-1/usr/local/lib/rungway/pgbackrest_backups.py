@@ -1,4 +1,4 @@
-"""Turns what `pgbackrest --output=json info` says into a line a backup: full or incremental, Unix time of its end, restored bytes.
+"""Turns what `pgbackrest --output=json info` says into a line a backup: kind, Unix time of its end, bytes, timeline, state.
 
 pgBackRest itself ends with 0 when the repository can't be read.
 """
@@ -14,5 +14,8 @@ for stanza in json.loads(sys.stdin.read(), strict=False):
     if stanza["status"]["code"] not in READABLE:
         sys.exit("; ".join(repository["status"]["message"] for repository in stanza["repo"]))
     for backup in stanza["backup"]:
-        if not backup["error"]:
-            print("full" if backup["type"] == "full" else "incremental", backup["timestamp"]["stop"], backup["info"]["size"])
+        kind = "full" if backup["type"] == "full" else "incremental"
+        # Pages with wrong checksums are an error here, and none of the backup that met them.
+        state = "damaged" if backup["error"] else "intact"
+        # The name of a segment begins with its timeline.
+        print(kind, backup["timestamp"]["stop"], backup["info"]["size"], backup["archive"]["stop"][:8], state)
