@@ -1,6 +1,9 @@
 """Writes every file of every server of a stack into a folder, to read, to compare and to check: secrets and addresses stay placeholders."""
 
 import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -23,21 +26,51 @@ def configurations_of(stack_name: str) -> dict[str, HostConfiguration]:
 
 
 def write_stack(stack_name: str, directory: Path) -> list[Path]:
-    """Write the files of every server of the stack to `directory`/SERVER/PATH; returns what was written.
+    """Write the files of every server of the stack to `directory`/SERVER/PATH, all of them or none; returns what was written.
 
     Raises:
-        RungwayError: no such stack, or `directory` holds something else already: nothing is overwritten or mixed.
+        RungwayError: no such stack, a folder that can't be written to, or one with something in it: nothing is overwritten or mixed.
     """
-    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-        raise RungwayError(f"{directory}: found a file, or a folder with something in it; allowed: a new or an empty folder")
-    written: list[Path] = []
-    for name, configuration in configurations_of(stack_name).items():
-        for path, text in rendered(configuration).items():
-            target = directory / name / path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(text)
-            written.append(target)
-    return written
+    files = {directory / name / path: text for name, host in configurations_of(stack_name).items() for path, text in rendered(host).items()}
+    with _filled(directory):
+        for path, text in files.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+    return list(files)
+
+
+@contextmanager
+def _filled(directory: Path) -> Iterator[None]:
+    """A new or an empty folder, which is as it was before when the block does not end well."""
+    try:
+        is_new = not directory.exists()
+        if not is_new and (not directory.is_dir() or any(directory.iterdir())):
+            raise RungwayError(
+                f"{directory}: found a file, or a folder with something in it; allowed: a new or an empty folder",
+                hint="name another folder, or remove this one first",
+            )
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(directory, error) from error
+    try:
+        yield
+    except BaseException as error:
+        for item in directory.iterdir():
+            shutil.rmtree(item, ignore_errors=True)
+        if is_new:
+            directory.rmdir()
+        if isinstance(error, OSError):
+            raise _unwritable(directory, error) from error
+        raise
+
+
+def _unwritable(directory: Path, error: OSError) -> RungwayError:
+    found = error.strerror or str(error)
+    return RungwayError(
+        f"{directory}: can't write the servers' files: found '{found}' at {error.filename or directory}; allowed: a folder to write to, "
+        "with room in it; nothing was written",
+        hint="name another folder",
+    )
 
 
 def rendered(configuration: HostConfiguration) -> dict[str, str]:

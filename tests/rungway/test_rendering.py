@@ -1,6 +1,10 @@
 """The files of every server: the committed ones, so that a change of any is seen and read, and what must hold for all of them."""
 
+import errno
+import os
 import re
+import subprocess
+import sys
 from collections import Counter
 from functools import cache
 from pathlib import Path, PurePosixPath
@@ -206,6 +210,51 @@ def test_nothing_is_written_over_something_else(tmp_path: Path, in_project: Path
             write_stack("mvp", place)
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
     assert (tmp_path / "mine").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("place", "found"), [("file/new", "Not a directory"), ("dangling", "File exists"), ("x" * 300, "File name too long")]
+)
+def test_a_place_that_can_t_be_written_to_is_named(tmp_path: Path, in_project: Path, place: str, found: str) -> None:
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
+
+    with pytest.raises(RungwayError, match=f"^{re.escape(str(tmp_path / place))}: can't write the servers' files: found '{found}' at "):
+        write_stack("mvp", tmp_path / place)
+    assert {path.name for path in tmp_path.iterdir()} == {"file", "dangling"}
+
+
+@pytest.mark.parametrize("was_there", [True, False])
+@pytest.mark.parametrize("failure", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
+def test_a_folder_half_written_is_emptied_again(
+    tmp_path: Path, in_project: Path, monkeypatch: pytest.MonkeyPatch, failure: BaseException, was_there: bool
+) -> None:
+    """Else the next attempt would find a folder with something in it."""
+    place = tmp_path / "place"
+    if was_there:
+        place.mkdir()
+    written: list[Path] = []
+
+    def fills_the_disk(path: Path, text: str, encoding: str) -> None:
+        if len(written) == 5:
+            raise failure
+        path.write_bytes(text.encode(encoding))
+        written.append(path)
+
+    monkeypatch.setattr(Path, "write_text", fills_the_disk)
+    with pytest.raises(RungwayError if isinstance(failure, OSError) else KeyboardInterrupt):
+        write_stack("mvp", place)
+    assert (len(written), [*tmp_path.rglob("*")]) == (5, [place] if was_there else [])
+
+
+def test_files_are_the_same_in_every_locale(tmp_path: Path) -> None:
+    """Templates are UTF-8; a locale of another encoding must not decide what is written."""
+    environment = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    command = [sys.executable, "-m", "rungway", "render", "mvp", str(tmp_path / "new")]
+    subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=True)
+
+    for file in _configurations("mvp")["app-eu-1"].files:
+        assert (tmp_path / "new/app-eu-1" / file.path.lstrip("/")).read_bytes() == file.content.encode()
 
 
 def test_an_unknown_stack_writes_nothing(tmp_path: Path, in_project: Path) -> None:
