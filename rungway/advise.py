@@ -6,6 +6,7 @@ The figures come from the rules in hosts/templates/prometheus. Two more are the 
 
 import dataclasses
 import math
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -255,24 +256,51 @@ def _step(stack: Stack, following: Stack) -> Step:
 
 
 def prometheus(url: str) -> Query:
-    """Asks the HTTP API of the Prometheus at `url`."""
+    """Asks the HTTP API of the Prometheus at `url`. Errors show the address without the login that it may hold."""
+    shown = re.sub("//.*@", "//", url)
 
     def query(expression: str) -> float | None:
         try:
             answer = requests.get(f"{url.rstrip('/')}/api/v1/query", params={"query": expression}, timeout=TIMEOUT_SECONDS)
+        except (requests.RequestException, ValueError) as error:
+            raise _no_prometheus(shown, _why_no_answer(error)) from error
+        try:
             document = answer.json()
             if document["status"] != "success":
-                raise RungwayError(f"{url}: found the answer '{document.get('error')}' to {expression}; allowed: a number")
+                raise RungwayError(f"{shown}: found the answer '{document['error']}' to {expression}; allowed: a number")
             result = document["data"]["result"]
-        except (requests.RequestException, ValueError, KeyError, TypeError) as error:
-            raise RungwayError(
-                f"{url}: found no Prometheus ({type(error).__name__}); allowed: the address of one that answers /api/v1/query",
-                hint="ssh -N -L 9090:127.0.0.1:9090 ADMIN@MONITORING-SERVER, then --prometheus http://127.0.0.1:9090",
-            ) from error
-        value = float(result[0]["value"][1]) if result else math.nan
+            value = float(result[0]["value"][1]) if result else math.nan
+        except (ValueError, LookupError, TypeError) as error:
+            form = answer.headers.get("content-type", "no type")
+            raise _no_prometheus(shown, f"an answer that is not Prometheus' (status {answer.status_code}, {form})") from error
         return value if math.isfinite(value) else None
 
     return query
+
+
+def _why_no_answer(error: Exception) -> str:
+    """What went wrong on the way, in the words of the system where it has any."""
+    if isinstance(error, requests.Timeout):
+        return f"no answer within {TIMEOUT_SECONDS} s"
+    if isinstance(error, requests.TooManyRedirects):
+        return "redirects without an end"
+    if isinstance(error, ValueError):
+        # Requests' own errors about addresses are of this kind, too.
+        return "no address of the form http://HOST:PORT"
+    cause: BaseException | None = error
+    said = "no connection"
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.strerror:
+            said = f"no connection ({cause.strerror})"
+        cause = cause.__context__
+    return said
+
+
+def _no_prometheus(shown: str, found: str) -> RungwayError:
+    return RungwayError(
+        f"--prometheus '{shown}': found {found}; allowed: the address of a Prometheus, which answers /api/v1/query",
+        hint="ssh -N -L 9090:127.0.0.1:9090 admin@MONITORING-SERVER, then --prometheus http://127.0.0.1:9090",
+    )
 
 
 def advice_text(advice: Advice) -> str:

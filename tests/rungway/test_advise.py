@@ -195,10 +195,69 @@ def _free_port() -> int:
 def test_where_no_prometheus_answers_is_said_with_the_way_there(in_project: Path) -> None:
     url = f"http://127.0.0.1:{_free_port()}"
 
-    with pytest.raises(RungwayError, match=f"^{url}: found no Prometheus") as error:
+    with pytest.raises(RungwayError, match=rf"^--prometheus '{url}': found no connection \(Connection refused\); allowed: ") as error:
         advise_stack("mvp", url)
 
     assert error.value.hint.startswith("ssh -N -L 9090:127.0.0.1:9090")
+
+
+@pytest.mark.parametrize("url", ["", "prometheus", "127.0.0.1:9090", "ftp://127.0.0.1", "http://", "http://[::1", "http://127.0.0.1:99999"])
+def test_what_is_no_address_is_said(url: str) -> None:
+    with pytest.raises(RungwayError, match=r"found no address of the form http://HOST:PORT; allowed: "):
+        prometheus(url)("1")
+
+
+def test_the_login_of_an_address_is_not_repeated() -> None:
+    with pytest.raises(RungwayError) as error:
+        prometheus(f"http://somebody:s3cr3t@127.0.0.1:{_free_port()}")("1")
+
+    assert str(error.value).startswith("--prometheus 'http://127.0.0.1:")
+    assert "s3cr3t" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("failure", "found"),
+    [
+        (requests.ReadTimeout(), "no answer within 30 s"),
+        (requests.TooManyRedirects(), "redirects without an end"),
+        (requests.exceptions.ChunkedEncodingError("cut"), "no connection"),
+    ],
+)
+def test_what_went_wrong_on_the_way_is_said(monkeypatch: pytest.MonkeyPatch, failure: Exception, found: str) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise failure
+
+    monkeypatch.setattr(requests, "get", fails)
+    with pytest.raises(RungwayError, match=f"^--prometheus 'http://a': found {found}; allowed: "):
+        prometheus("http://a")("1")
+
+
+VECTOR = '{"status": "success", "data": {"resultType": "vector", "result": %s}}'
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "<html>Grafana</html>",
+        "[]",
+        "null",
+        "{}",
+        '{"status": "error"}',
+        '{"status": "success", "data": null}',
+        VECTOR % '{"a": 1}',
+        VECTOR % '[{"value": [1]}]',
+        VECTOR % '[{"value": [1, "many"]}]',
+        VECTOR % '[{"value": [1, null]}]',
+    ],
+)
+def test_an_answer_of_something_else_is_said_with_its_status_and_type(monkeypatch: pytest.MonkeyPatch, body: str) -> None:
+    answer = requests.Response()
+    answer.status_code, answer._content = 500, body.encode()
+    answer.headers["content-type"] = "text/html"
+    monkeypatch.setattr(requests, "get", lambda *_, **__: answer)
+
+    with pytest.raises(RungwayError, match=r"found an answer that is not Prometheus' \(status 500, text/html\); allowed: "):
+        prometheus("http://a")("1")
 
 
 def test_no_days_are_refused(in_project: Path) -> None:
