@@ -5,8 +5,10 @@ addresses in the tunnel too, and each peer's is routed into it: so a server of a
 neighbours reach it, firewalls see the source that they know, and what stays within a region never enters the tunnel.
 """
 
-from hosts.configuration import HostFile, Service, address_of
+from hosts.configuration import Directory, HostFile, Service, address_of
 from hosts.reachability import TUNNEL_PORT
+from hosts.sandbox import sandbox
+from hosts.services.exporters import TEXTFILE_DIRECTORY
 from hosts.specification import HostSpecification, Peer
 from hosts.templating import render_template
 
@@ -16,8 +18,15 @@ CONFIGURATION = f"/etc/wireguard/{INTERFACE}.conf"
 
 RELOAD_SCRIPT = "/usr/local/lib/rungway/wireguard-reload"
 
+METRICS_SCRIPT = "/usr/local/lib/rungway/wireguard-metrics"
+_METRICS = "rungway-wireguard-metrics"
+
 KEEPALIVE_SECONDS = 25
 """Shorter than the time after which a firewall forgets a silent UDP flow (wireguard.com, "NAT and Firewall Traversal Persistence")."""
+
+DEAD_SECONDS = 300
+"""A link without a handshake for so long is dead. Keepalives are traffic, and with traffic a session is renewed after 120 s and worthless
+after 180 s (WireGuard whitepaper, 6.1: REKEY_AFTER_TIME, REJECT_AFTER_TIME); the figure may be 75 s old, as it is written each minute."""
 
 
 def linked_peers(host: HostSpecification) -> tuple[Peer, ...]:
@@ -32,17 +41,19 @@ def wireguard(host: HostSpecification) -> Service | None:
     peers = linked_peers(host)
     if not peers:
         return None
+    named = [(peer.name, address_of(peer)) for peer in peers]
     content = render_template(
         "wireguard/wg0.conf",
         address=address_of(host),
         port=TUNNEL_PORT,
-        peers=[(peer.name, address_of(peer)) for peer in peers],
+        peers=named,
         keepalive_seconds=KEEPALIVE_SECONDS,
     )
     unit = f"wg-quick@{INTERFACE}.service"
     return Service(
         name="wireguard",
         packages=("wireguard-tools",),
+        directories=(Directory(path=TEXTFILE_DIRECTORY),),
         files=(
             HostFile(path=CONFIGURATION, content=content, mode=0o600),
             HostFile(
@@ -54,13 +65,27 @@ def wireguard(host: HostSpecification) -> Service | None:
                 content=render_template("wireguard/reload.sh", interface=INTERFACE, configuration=CONFIGURATION),
                 mode=0o755,
             ),
+            HostFile(
+                path=METRICS_SCRIPT,
+                content=render_template("wireguard/metrics.sh", interface=INTERFACE, directory=TEXTFILE_DIRECTORY, peers=named),
+                mode=0o755,
+            ),
+            HostFile(
+                path=f"/etc/systemd/system/{_METRICS}.service",
+                content=render_template(
+                    "wireguard/metrics.service",
+                    program=METRICS_SCRIPT,
+                    sandbox=sandbox(writable=(TEXTFILE_DIRECTORY,), capabilities=("CAP_NET_ADMIN",)),
+                ),
+            ),
+            HostFile(path=f"/etc/systemd/system/{_METRICS}.timer", content=render_template("wireguard/metrics.timer")),
         ),
         # All of it is tried where nothing else sees it: an interface of that name in a network of its own.
         checks=(
             "unshare --net --mount bash -euc 'mkdir --parents /run/wireguard; mount -t tmpfs tmpfs /run/wireguard; "
             f"wg-quick up {INTERFACE}; wg-quick down {INTERFACE}'",
         ),
-        units=(unit,),
+        units=(unit, f"{_METRICS}.timer"),
         on_change="reload",
         probe=f'test "$(wg show {INTERFACE} peers | wc --lines)" -eq {len(peers)}',
     )

@@ -9,7 +9,8 @@ import pytest
 
 from hosts.configuration import HostConfiguration, HostFile
 from hosts.secrets import fill_in, needed_secrets
-from hosts.services.wireguard import CONFIGURATION, RELOAD_SCRIPT, linked_peers, wireguard
+from hosts.services.exporters import TEXTFILE_DIRECTORY
+from hosts.services.wireguard import CONFIGURATION, METRICS_SCRIPT, RELOAD_SCRIPT, linked_peers, wireguard
 from hosts.specification import HostSpecification
 from hosts.wireguard_keys import WIREGUARD_SECRET, private_key
 from rungway.servers import servers_of_stack
@@ -184,3 +185,32 @@ sed 's|^Address = .*|Address = 10.0.1.77/32|' /srv/another >/srv/eu/wg0.conf
     assert before.split() == ["2", "10.1.1.10", "10.1.3.10"]
     assert after.split()[-2:] == ["1", "10.1.3.10"]
     assert "10.1.3.10 dev wg0 src 10.0.1.77" in moved
+
+
+def test_metrics_tell_by_the_servers_name_when_each_link_shook_hands(
+    hosts: Mapping[str, HostSpecification], debian_root: DebianRoot
+) -> None:
+    eu = hosts["app-eu-1"]
+    peers = tuple(peer for peer in eu.peers if peer.name in ("app-us-1", "redis-us-1"))
+    service = wireguard(replace(eu, peers=peers))
+    assert service is not None
+    files = (
+        *_written(_file(eu, "app-us-1", "redis-us-1", stack_secret="one"), _file(hosts["app-us-1"], "app-eu-1", stack_secret="one")),
+        next(file for file in service.files if file.path == METRICS_SCRIPT),
+    )
+    look = f"at eu {METRICS_SCRIPT}; grep --invert-match '^#' {TEXTFILE_DIRECTORY}/rungway-wireguard.prom\n"
+    script = f"""{TWO_REGIONS}mkdir -p {TEXTFILE_DIRECTORY}
+linked 40
+date +%s
+{look}date +%s
+ip -n eu link delete wg0
+{look}"""
+    answer = debian_root.try_script(files, script)
+
+    assert answer.code == 0, answer.said
+    linked_at, now = (int(line) for line in re.findall(r"^\d+$", answer.said, re.MULTILINE))
+    figures = re.findall(r'^rungway_wireguard_latest_handshake_timestamp_seconds\{peer="([a-z0-9-]+)"\} (\d+)$', answer.said, re.MULTILINE)
+    (linked, alive), *others = figures
+    assert linked == "app-us-1"
+    assert linked_at - 40 <= int(alive) <= now
+    assert others == [("redis-us-1", "0"), ("app-us-1", "0"), ("redis-us-1", "0")]
