@@ -11,10 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from hosts.configuration import PLACEHOLDER, HostConfiguration, Service, Task
-from hosts.converge.request import Change, Connection, Request
-from hosts.converge.run import ConvergeError, converge
+from hosts.converge.request import Change
+from hosts.converge.run import ConvergeError, look_at
+from hosts.render import host_configuration
+from hosts.specification import HostSpecification
 from rungway.errors import RungwayError
-from rungway.rendering import configurations_of
+from rungway.remote import UnknownServerError, call, entries_of
+from rungway.servers import servers_of_stack
 
 AT_ONCE = 8
 """Servers that are looked at side by side."""
@@ -36,27 +39,48 @@ def look(stack_name: str, *, server: str | None, ssh_config: Path | None) -> lis
     Raises:
         RungwayError: no such stack or server, or servers that can't be looked at: all of them are listed.
     """
-    configurations = configurations_of(stack_name)
-    if server is not None and server not in configurations:
-        raise RungwayError(f"{stack_name}: found no server '{server}'; allowed: {', '.join(configurations)}")
-    chosen = [configuration for name, configuration in configurations.items() if server in (None, name)]
-    problems = []
+    hosts = {host.name: host for host in servers_of_stack(stack_name)}
+    if not hosts:
+        raise RungwayError(f"{stack_name}: found no server to look at; allowed: stacks with servers")
+    if server is not None and server not in hosts:
+        raise RungwayError(f"--server {server}: found no server of this name in {stack_name}; allowed: {', '.join(hosts)}")
+    chosen = [host for name, host in hosts.items() if server in (None, name)]
+    problems: list[RungwayError] = []
     found = []
     with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
-        for future in [pool.submit(_look, configuration, ssh_config) for configuration in chosen]:
+        for future in [pool.submit(drift_of, host, host_configuration(host), ssh_config) for host in chosen]:
             try:
                 found.append(future.result())
-            except ConvergeError as error:
-                problems.append(str(error))
+            except RungwayError as error:
+                problems.append(error)
     if problems:
-        raise RungwayError("\n".join(problems))
+        raise RungwayError("\n".join(str(problem) for problem in problems), hint=_hint(problems, ssh_config))
     return found
 
 
-def _look(configuration: HostConfiguration, ssh_config: Path | None) -> Drift:
+def _hint(problems: list[RungwayError], ssh_config: Path | None) -> str:
+    """What to do about them: one configuration for all servers that it lacks, and each other thing once."""
+    unknown = [problem.host for problem in problems if isinstance(problem, UnknownServerError)]
+    others = [problem.hint for problem in problems if not isinstance(problem, UnknownServerError)]
+    return "\n".join(dict.fromkeys(filter(None, [*others, entries_of(unknown, ssh_config) if unknown else ""])))
+
+
+def drift_of(host: HostSpecification, configuration: HostConfiguration, ssh_config: Path | None) -> Drift:
+    """What differs between one server and its configuration.
+
+    Raises:
+        RungwayError: it can't be looked at.
+    """
     known = replace(configuration, services=tuple(_without_secrets(service) for service in configuration.services))
-    connection = Connection(address=configuration.name, config_file=ssh_config, patience_seconds=0.0)
-    result = converge(Request(configuration=known, connection=connection, secrets={}, addresses={}, mode="look"))
+
+    def run(command: str, given: str) -> tuple[int, str, str]:
+        done = call(host, command, ssh_config=ssh_config, given=given)
+        return done.returncode, done.stdout, done.stderr
+
+    try:
+        result = look_at(known, run)
+    except ConvergeError as error:
+        raise RungwayError(str(error)) from error
     changes = tuple((service.service, change) for service in result.services for change in service.changes)
     left_out = _size(configuration) - _size(known)
     return Drift(configuration.name, changes, left_out, {file.path: file.content for file in known.files})

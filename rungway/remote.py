@@ -3,7 +3,7 @@
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from hosts.services.ssh import ADMIN_USER
@@ -18,8 +18,27 @@ SSH_FAILED = 255
 """Exit status of ssh itself (ssh(1)); any other is the command's."""
 
 
+class UnknownServerError(RungwayError):
+    """A server whose name leads nowhere; the hint is what the SSH configuration has to hold."""
+
+    def __init__(self, message: str, host: HostSpecification, ssh_config: Path | None) -> None:
+        super().__init__(message, hint=entries_of([host], ssh_config))
+        self.host = host
+
+
 def run_on_server(host: HostSpecification, command: str, *, ssh_config: Path | None) -> tuple[int, str]:
     """Run a shell command as root on the server; return its exit status and its standard output. Its standard error goes to ours.
+
+    Raises:
+        RungwayError: as `call`.
+    """
+    done = call(host, command, ssh_config=ssh_config)
+    sys.stderr.write(done.stderr)
+    return done.returncode, done.stdout
+
+
+def call(host: HostSpecification, command: str, *, ssh_config: Path | None, given: str = "") -> subprocess.CompletedProcess[str]:
+    """Run a shell command as root on the server, with `given` on its standard input.
 
     The SSH configuration, `ssh_config` or the user's own, knows the server by its name.
 
@@ -29,20 +48,20 @@ def run_on_server(host: HostSpecification, command: str, *, ssh_config: Path | N
     try:
         done = subprocess.run(
             ssh_arguments(host.name, command, ssh_config),
-            stdin=subprocess.DEVNULL,
+            input=given,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
             errors="replace",
             check=False,
         )
     except FileNotFoundError as error:
         raise RungwayError("ssh: not found on PATH", hint="install the OpenSSH client") from error
     if done.returncode == SSH_FAILED:
-        unknown = "Could not resolve hostname" in done.stderr
-        hint = _entries(host, ssh_config) if unknown else f"try {shlex.join(['ssh', *_configuration(ssh_config), host.name])}"
-        raise RungwayError(f"{host.name}: ssh failed: {'; '.join(done.stderr.splitlines()) or 'without a word'}", hint=hint)
-    sys.stderr.write(done.stderr)
-    return done.returncode, done.stdout
+        said = f"{host.name}: ssh failed: {'; '.join(done.stderr.splitlines()) or 'without a word'}"
+        if "Could not resolve hostname" in done.stderr:
+            raise UnknownServerError(said, host, ssh_config)
+        raise RungwayError(said, hint=f"try {shlex.join(['ssh', *_configuration(ssh_config), host.name])}")
+    return done
 
 
 def ssh_arguments(name: str, command: str, ssh_config: Path | None) -> list[str]:
@@ -56,11 +75,16 @@ def _configuration(file: Path | None) -> Iterable[str]:
     return ("-F", str(file)) if file else ()
 
 
-def _entries(host: HostSpecification, ssh_config: Path | None) -> str:
-    """What the SSH configuration has to hold for the server, and for the one through which it is reached."""
-    private = host.private_address or "PRIVATE-ADDRESS"
+def entries_of(hosts: Sequence[HostSpecification], ssh_config: Path | None) -> str:
+    """What the SSH configuration has to hold for the servers, and for those through which they are reached."""
+    entries: dict[str, list[str]] = {}
+    for host in hosts:
+        if host.jump_host:
+            entries.setdefault(host.jump_host, ["  HostName PUBLIC-ADDRESS"])
+            entries[host.name] = [f"  HostName {host.private_address or 'PRIVATE-ADDRESS'}", f"  ProxyJump {host.jump_host}"]
+        else:
+            entries[host.name] = ["  HostName PUBLIC-ADDRESS"]
     lines = [f"write into {ssh_config or '~/.ssh/config'}, with the addresses that `pulumi stack output servers` shows:"]
-    if host.jump_host:
-        lines += [f"Host {host.jump_host}", "  HostName PUBLIC-ADDRESS", f"  User {ADMIN_USER}"]
-    lines += [f"Host {host.name}", f"  HostName {private if host.jump_host else 'PUBLIC-ADDRESS'}", f"  User {ADMIN_USER}"]
-    return "\n".join([*lines, *([f"  ProxyJump {host.jump_host}"] if host.jump_host else [])])
+    for name, entry in entries.items():
+        lines += [f"Host {name}", entry[0], f"  User {ADMIN_USER}", *entry[1:]]
+    return "\n".join(lines)

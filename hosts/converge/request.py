@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 from hosts.configuration import HostConfiguration
 
@@ -28,7 +27,7 @@ class Connection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """Make a server what `configuration` says ('apply'), or say what differs ('look').
+    """Make a server what `configuration` says.
 
     `secrets` are by name; `addresses` are private addresses by server, needed for those that the provider assigns; `public_addresses` are
     IPv6 addresses by server, needed for those of other regions.
@@ -39,7 +38,6 @@ class Request:
     secrets: dict[str, str]
     addresses: dict[str, str]
     public_addresses: dict[str, str] = field(default_factory=dict)
-    mode: Literal["apply", "look"] = "apply"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,13 +7,13 @@ import os
 import socket
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from hosts.configuration import HostFile, Service
+from hosts.configuration import HostConfiguration, HostFile, Service
 from hosts.converge.request import Change, Connection, Request, Result, ServiceResult
 from hosts.secrets import fill_in
 
@@ -29,8 +29,30 @@ class ConvergeError(Exception):
     """A server that is not as asked. The text says which, at which service and step, what it said, and what to do."""
 
 
+Run = Callable[[str, str], tuple[int, str, str]]
+"""Runs a shell command as root on a server, with a text on its standard input: its exit status, standard output and standard error."""
+
+
+def look_at(configuration: HostConfiguration, run: Run) -> Result:
+    """What differs on the server that `run` reaches. Nothing is changed there.
+
+    Raises:
+        ConvergeError: it can't be looked at.
+        MissingValueError: the configuration has placeholders left.
+    """
+    began = time.monotonic()
+    filled = fill_in(configuration, secrets={}, addresses={})
+    status, said, complained = run(_AGENT, "".join(f"{line}\n" for line in _agent_input(_question("look", configuration, filled))))
+    answers = _answers(said.splitlines())
+    if status and not any(answer["event"] == "busy" for answer in answers):
+        raise ConvergeError(
+            f"{configuration.name}: the agent could not run: {complained.strip() or f'exit status {status}, without a word'}"
+        )
+    return _result(configuration, answers, {}, began)
+
+
 def converge(request: Request) -> Result:
-    """Make the server what the request says, or only look what differs.
+    """Make the server what the request says.
 
     Raises:
         ConvergeError: it can't be reached or isn't as asked; whatever was under way is as it was before.
@@ -39,18 +61,28 @@ def converge(request: Request) -> Result:
     began = time.monotonic()
     configuration, secrets = request.configuration, request.secrets
     filled = fill_in(configuration, secrets=secrets, addresses=request.addresses, public_addresses=request.public_addresses)
-    question = {
-        "mode": request.mode,
-        "who": _who(),
-        "services": [_service(*pair) for pair in zip(configuration.services, filled.services, strict=True)],
-    }
+    try:
+        answers = _ask(configuration.name, request.connection, _question("apply", configuration, filled))
+    except ConvergeError as error:
+        raise ConvergeError(_without(str(error), secrets)) from None
+    return _result(configuration, answers, secrets, began)
+
+
+def _question(mode: str, configuration: HostConfiguration, filled: HostConfiguration) -> dict[str, Any]:
+    """What the agent is asked."""
+    services = [_service(*pair) for pair in zip(configuration.services, filled.services, strict=True)]
+    return {"mode": mode, "who": _who(), "services": services}
+
+
+def _result(configuration: HostConfiguration, answers: list[dict[str, Any]], secrets: Mapping[str, str], began: float) -> Result:
+    """What the agent's answers say.
+
+    Raises:
+        ConvergeError: they say that it went wrong, or not that it went well.
+    """
     name = configuration.name
     services: list[ServiceResult] = []
     undone: list[str] = []
-    try:
-        answers = _ask(name, request.connection, question)
-    except ConvergeError as error:
-        raise ConvergeError(_without(str(error), secrets)) from None
     for answer in answers:
         match answer["event"]:
             case "busy":
@@ -104,6 +136,7 @@ def _without(text: str, secrets: Mapping[str, str]) -> str:
 
 
 _RUN_AGENT = "import json, sys; exec(compile(json.loads(sys.stdin.readline()), 'rungway-agent', 'exec'))"
+_AGENT = f'python3 -I -c "{_RUN_AGENT}"'
 _BOOTED = f"timeout {BOOT_SECONDS} cloud-init status --wait >/dev/null 2>&1 || test $? -eq 2 || ! command -v cloud-init >/dev/null"
 """Waits for the first boot. 2 means done, with errors that cloud-init could go on from."""
 
@@ -129,9 +162,8 @@ def _ask(name: str, connection: Connection, question: dict[str, Any]) -> list[di
                 f"{name}: {connection.user} can't become root without a password; needed: NOPASSWD in its sudo rule, which the first boot "
                 "makes."
             )
-        source = Path(__file__).with_name("agent.py").read_text()
-        arguments = ConnectorArguments(_sudo=True, _stdin=[json.dumps(source), json.dumps(question)])
-        done, output = host.run_shell_command(StringCommand("python3", "-I", "-c", f'"{_RUN_AGENT}"'), **arguments)
+        arguments = ConnectorArguments(_sudo=True, _stdin=_agent_input(question))
+        done, output = host.run_shell_command(StringCommand(_AGENT), **arguments)
         crashed = not done and host.connector.client.get_transport().is_active()
     except (OSError, EOFError, SSHException) as error:
         raise ConvergeError(
@@ -139,11 +171,21 @@ def _ask(name: str, connection: Connection, question: dict[str, Any]) -> list[di
         ) from None
     finally:
         host.disconnect()
-    # A connection that ends may end within a line.
-    answers = [json.loads(line) for line in output.stdout_lines if line.startswith("{") and line.endswith("}")]
+    answers = _answers(output.stdout_lines)
     if crashed and not any(answer["event"] in ("busy", "failed") for answer in answers):
         raise ConvergeError(f"{name}: the agent could not run:\n{output.stderr}")
     return answers
+
+
+def _agent_input(question: dict[str, Any]) -> list[str]:
+    """What the agent's command reads: the agent itself and the question, a line each."""
+    source = Path(__file__).with_name("agent.py").read_text(encoding="utf-8")
+    return [json.dumps(source), json.dumps(question)]
+
+
+def _answers(lines: Iterable[str]) -> list[dict[str, Any]]:
+    # A connection that ends may end within a line.
+    return [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]
 
 
 @contextmanager

@@ -65,7 +65,8 @@ class SshServer:
             channel.get_transport().close()
             return
         # As sshd does: the user's shell gets the whole text.
-        done = subprocess.run(["sh", "-c", command], env=self._environment, capture_output=True, check=False)
+        given = channel.makefile("rb").read()
+        done = subprocess.run(["sh", "-c", command], env=self._environment, input=given, capture_output=True, check=False)
         channel.sendall(done.stdout)
         channel.sendall_stderr(done.stderr)
         channel.send_exit_status(done.returncode)

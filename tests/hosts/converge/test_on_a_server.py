@@ -1,7 +1,6 @@
 """Convergence of a real server: Debian 13 with its own init system and sshd, booted here. Each test makes one guard fire."""
 
 import dataclasses
-import json
 import subprocess
 import sys
 import time
@@ -27,7 +26,6 @@ from tests.support.rehearsed_server import (
     main_process,
     probe,
     read,
-    request,
     started,
     wait_for_the_middle,
 )
@@ -56,14 +54,6 @@ def test_packages_accounts_and_directories_are_made_and_a_second_time_nothing(ph
         "probe adm",
     ]
     assert read(server).startswith("ünï çødé x")
-
-
-def test_looking_shows_what_differs_and_changes_nothing(phase: RehearsedPhase, server: RehearsedServer) -> None:
-    asked = dataclasses.replace(request(phase, probe("two")), mode="look")
-
-    found = json.loads(phase.ask(asked).stdout)["services"][0]["changes"]
-    assert found == [{"kind": "file", "name": CONFIGURATION, "now": "one\n"}]
-    assert read(server) == "one\n"
 
 
 def test_drift_is_shown_with_a_diff_and_without_secrets(phase: RehearsedPhase, server: RehearsedServer) -> None:
