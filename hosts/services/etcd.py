@@ -58,7 +58,7 @@ def etcd(host: HostSpecification) -> Service | None:
             HostFile(path="/etc/etcd/etcd.yml", content=configuration),
             HostFile(
                 path="/etc/systemd/system/etcd.service.d/rungway.conf",
-                content=render_template("etcd/rungway.conf", sandbox=sandbox(writable=(directory,))),
+                content=render_template("etcd/rungway.conf", directory=directory, sandbox=sandbox(writable=(directory,))),
             ),
             HostFile(path=CHECK, content=render_template("etcd/check.sh", address=address_of(host)), mode=0o755),
             HostFile(path=PROBE, content=probe, mode=0o755),

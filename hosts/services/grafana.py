@@ -83,7 +83,10 @@ def grafana(host: HostSpecification) -> Service | None:
         files=(
             *(HostFile(path=f"{_ROOT}/{name}", content=content) for name, content in rendered.items()),
             HostFile(path=f"{_ROOT}/grafana-admin", content=secret("grafana-admin"), owner=_USER, group=_USER, mode=0o400),
-            HostFile(path="/etc/systemd/system/rungway-observability.service", content=render_template("grafana/unit.service", root=_ROOT)),
+            HostFile(
+                path="/etc/systemd/system/rungway-observability.service",
+                content=render_template("grafana/unit.service", root=_ROOT, data=data),
+            ),
         ),
         reads=TLS_FILES,
         checks=(f"OBSERVABILITY_USER=0:0 docker compose --file {_ROOT}/compose.yaml config --quiet",),

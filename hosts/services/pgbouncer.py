@@ -44,7 +44,9 @@ def pgbouncer(host: HostSpecification) -> Service | None:
             ),
             HostFile(
                 path="/etc/systemd/system/pgbouncer.service.d/rungway.conf",
-                content=render_template("pgbouncer/rungway.conf", open_files=tuning.open_files(host)["pgbouncer"]),
+                content=render_template(
+                    "pgbouncer/rungway.conf", address=address_of(host), open_files=tuning.open_files(host)["pgbouncer"]
+                ),
             ),
             HostFile(path=CHECK, content=render_template("pgbouncer/check.sh", configuration=CONFIGURATION), mode=0o755),
         ),
@@ -52,5 +54,6 @@ def pgbouncer(host: HostSpecification) -> Service | None:
         checks=(CHECK,),
         units=("pgbouncer.service",),
         on_change="reload",
-        probe="runuser -u postgres -- psql -Xqw -h /run/postgresql -p 6432 -U pgbouncer -d pgbouncer -c 'SHOW VERSION' >/dev/null",
+        probe="runuser -u postgres -- psql -Xqw -h /run/postgresql -p 6432 -U pgbouncer -d pgbouncer -c 'SHOW VERSION' >/dev/null"
+        f" && (: < /dev/tcp/{address_of(host)}/6432)",
     )

@@ -162,7 +162,7 @@ def _snapshots(host: HostSpecification, backup: BackupService) -> Service:
     )
     # Root for the passwords; it reads what belongs to Redis, and links it.
     confined = sandbox(writable=(directory, TEXTFILE_DIRECTORY), capabilities=("CAP_DAC_OVERRIDE", "CAP_FOWNER"))
-    unit = render_template("redis/rungway-redis-snapshot.service", program=SNAPSHOT, sandbox=confined)
+    unit = render_template("redis/rungway-redis-snapshot.service", program=SNAPSHOT, directory=directory, sandbox=confined)
     return Service(
         name="redis-snapshots",
         packages=("rclone",),

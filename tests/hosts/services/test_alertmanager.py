@@ -49,3 +49,22 @@ def test_alertmanager_accepts_its_configuration_and_sends_everything_somewhere(d
         route = f"amtool config routes test --config.file={CONFIGURATION} severity={severity} alertname=CpuBusy 2>/dev/null"
         answer = debian_root.try_script(files, route)
         assert (answer.code, answer.said) == (0, "webhook")
+
+
+def test_a_critical_alert_silences_the_warning_of_the_same_disk_alone(debian_root: DebianRoot) -> None:
+    configuration = content(service_of(alertmanager, monitoring_host()), CONFIGURATION)
+    script = f"""
+    listen="--web.listen-address=127.0.0.1:9 --cluster.listen-address="
+    prometheus-alertmanager --config.file={CONFIGURATION} --storage.path=/tmp $listen 2>/dev/null &
+    tell() {{ amtool --alertmanager.url=http://127.0.0.1:9 "$@"; }}
+    until tell alert query >/dev/null 2>&1; do sleep 0.1; done
+    tell alert add DiskFull server=a region=eu mountpoint=/ severity=critical
+    tell alert add DiskFull server=a region=eu mountpoint=/ severity=warning
+    tell alert add DiskFull server=a region=eu mountpoint=/srv/data severity=warning
+    until [ "$(tell alert query --inhibited severity=warning -o json | grep -o fingerprint | wc -l)" != 0 ]; do sleep 0.1; done
+    tell alert query --active severity=warning -o json | grep -o '"mountpoint":"[^"]*"'
+    kill %1
+    """
+    answer = debian_root.try_script([HostFile(path=CONFIGURATION, content=configuration)], script)
+
+    assert answer.said.splitlines() == ['"mountpoint":"/srv/data"']

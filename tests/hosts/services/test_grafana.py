@@ -88,6 +88,12 @@ def test_the_journals_that_were_sent_are_read_from_where_they_are_kept() -> None
     assert "- /var/log/journal/remote:/journals/others:ro\n" in _file("compose.yaml", data_mount=None)
 
 
+def test_one_that_fails_is_started_again_and_none_before_the_data_volume_is_there() -> None:
+    assert {name: container["restart"] for name, container in _containers().items()} == dict.fromkeys(IMAGES, "on-failure")
+    unit = content(service_of(grafana, monitoring_host()), "/etc/systemd/system/rungway-observability.service")
+    assert "RequiresMountsFor=/srv/data/observability\n" in unit
+
+
 def _targets() -> Iterator[tuple[str, str]]:
     """The data source and the expression of everything on the dashboards."""
     for name in DASHBOARDS:

@@ -2,12 +2,14 @@
 
 import configparser
 import dataclasses
+import re
 
 import pytest
 
 from hosts.configuration import HostFile
 from hosts.services.pgbouncer import pgbouncer
 from hosts.specification import HostSpecification, PgbouncerService, PostgresqlService
+from tests.support.debian_root import Command, DebianRoot, Step
 
 HOST = HostSpecification(
     name="database-eu-1",
@@ -58,6 +60,15 @@ def test_there_is_none_where_none_is_asked_for() -> None:
 
 def test_it_listens_on_the_private_address_and_to_itself(settings: configparser.SectionProxy) -> None:
     assert (settings["listen_addr"], settings["listen_port"]) == ("127.0.0.1,10.0.1.20", "6432")
+
+
+def test_it_does_not_start_before_the_private_address_is_there(files: dict[str, HostFile], debian_root: DebianRoot) -> None:
+    drop_in = files["/etc/systemd/system/pgbouncer.service.d/rungway.conf"].content
+    (command,) = re.findall(r"^ExecStartPre=\+(.*)", drop_in, re.MULTILINE)
+    start = Command("start", command.replace("$$", "$"))
+
+    assert [answer.code for answer in debian_root.run([Step(commands=(start,))], addresses=["10.0.1.2", "10.0.1.201"])] == [1]
+    assert [answer.code for answer in debian_root.run([Step(commands=(start,))], addresses=["10.0.1.20"])] == [0]
 
 
 def test_both_sides_speak_tls(settings: configparser.SectionProxy) -> None:
