@@ -269,7 +269,7 @@ def test_the_exit_code_is_that_of_the_rehearsal(docker: _Docker, said: list[str]
         "exec rungway-rehearsal-mvp --down",
         "container rm rungway-rehearsal-mvp",
     ]
-    assert said == ["container rungway-rehearsal-mvp: bounded to 2700 MiB of memory, needs 5 GB of disk; the first time, a network"]
+    assert said == ["container rungway-rehearsal-mvp: bounded to 2700 MiB of memory, needs 4 GB of disk; the first time, a network"]
 
 
 def test_the_report_alone_is_on_standard_output(docker: _Docker, said: list[str], capfd: pytest.CaptureFixture[str]) -> None:
