@@ -103,6 +103,16 @@ def memory_budget(host: HostSpecification) -> Budget:
     return Budget(host.name, "MiB", host.memory_mb, _total(parts), tuple(parts))
 
 
+def rollout_budget(host: HostSpecification) -> Budget | None:
+    """The memory while two versions of the application run, against that of the server and its swap, in MiB; None without a rollout."""
+    if host.role != "app" or not host.application:
+        return None
+    before = memory_budget(host).used
+    second = host.application.workers * host.application.worker_memory_mb
+    parts = (("services", before), ("second version of the application", second))
+    return Budget(f"{host.name} rollout", "MiB", host.memory_mb + tuning.SWAP_MB, before + second, parts)
+
+
 def connection_budget(host: HostSpecification) -> list[Budget]:
     """The connections that clients may open, against those that PostgreSQL on `host` (and PgBouncer before it) accepts.
 

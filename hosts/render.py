@@ -27,6 +27,7 @@ from hosts.services.prometheus import prometheus
 from hosts.services.redis import redis
 from hosts.services.sentinel import sentinel
 from hosts.services.ssh import ssh
+from hosts.services.swap import swap
 from hosts.services.updates import updates
 from hosts.services.wireguard import wireguard
 from hosts.specification import HostSpecification
@@ -39,6 +40,7 @@ SERVICES: tuple[Renderer, ...] = (
     ssh,
     firewall,
     kernel,
+    swap,
     journal,
     clock,
     updates,

@@ -529,6 +529,10 @@ def _huge_pages(host: HostSpecification) -> str | None:
     return str(pages) if pages else None
 
 
+SWAP_MB = 1024
+"""The swap file of an application server, in MiB: room for the second version of the application during a rollout, and for what no
+budget foresaw; without any, the kernel ends a process at the first page too many (Redis documentation, "Redis administration", Linux)."""
+
 SYSCTL: tuple[Rule, ...] = (
     Rule("vm.swappiness", _constant("10"), "a cache is dropped before a service is swapped out", KERNEL_DOCUMENTATION),
     Rule(

@@ -2,16 +2,19 @@
 
 from collections.abc import Iterable
 
-from hosts.budgets import Budget, connection_budget, memory_budget
+from hosts.budgets import Budget, connection_budget, memory_budget, rollout_budget
 from infra.host_specifications import host_specifications
 from infra.problems import Problem
 from infra.settings import Settings
 
 
 def host_budgets(settings: Settings) -> list[Budget]:
-    """Memory of every server, then connections of every database."""
+    """Memory of every server, also while the application is rolled out, then connections of every database."""
     hosts = host_specifications(settings)
-    return [*map(memory_budget, hosts), *(budget for host in hosts for budget in connection_budget(host))]
+    return [
+        *(budget for host in hosts for budget in (memory_budget(host), rollout_budget(host)) if budget),
+        *(budget for host in hosts for budget in connection_budget(host)),
+    ]
 
 
 def overdrawn(budgets: Iterable[Budget]) -> list[Problem]:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from hosts.budgets import Budget, connection_budget, memory_budget
+from hosts.budgets import Budget, connection_budget, memory_budget, rollout_budget
 from hosts.specification import (
     ApplicationService,
     BackupService,
@@ -16,6 +16,7 @@ from hosts.specification import (
     RedisService,
     Role,
 )
+from hosts.tuning import SWAP_MB
 from tests.support.monitored_hosts import THRESHOLDS
 
 BACKUP = BackupService(
@@ -287,3 +288,32 @@ def test_one_connection_too_many_shows(clients: int, pgbouncer: PgbouncerService
 
 def test_a_server_without_postgresql_has_no_connection_budget() -> None:
     assert connection_budget(_host("redis", 4, redis=_redis(1024))) == []
+
+
+def test_a_rollout_needs_the_application_twice_and_may_use_swap() -> None:
+    host = _host("app", 4, application=_application(3, 150))
+    before = memory_budget(host).used
+
+    assert rollout_budget(host) == Budget(
+        subject="app-eu-1 rollout",
+        unit="MiB",
+        available=4096 + SWAP_MB,
+        used=before + 450,
+        parts=(("services", before), ("second version of the application", 450)),
+    )
+
+
+def test_a_second_version_that_does_not_fit_shows() -> None:
+    host = _host("app", 4, application=_application(16, 200))
+    budget = rollout_budget(host)
+
+    assert memory_budget(host).used <= host.memory_mb
+    assert budget is not None
+    assert budget.used > budget.available
+
+
+@pytest.mark.parametrize(
+    "host", [_host("database", 4, postgresql=_postgresql(100)), _host("kubernetes-worker", 4, application=_application(4))]
+)
+def test_servers_without_a_rollout_have_no_budget_for_one(host: HostSpecification) -> None:
+    assert rollout_budget(host) is None
