@@ -18,6 +18,8 @@ from hosts.addresses import AddressError, region_cidrs
 from infra.problems import Problem, SettingsError, meant, nearest, printable, shown
 from infra.rules import broken_rules, private_network
 from infra.settings import (
+    IMAGE,
+    PLAIN_PATH,
     AnalyticsSettings,
     ApplicationSettings,
     BackupSettings,
@@ -394,7 +396,8 @@ _KINDS = {
 
 _PATTERNS = {
     r"^[a-z]([a-z0-9-]{0,30}[a-z0-9])?$": "1 to 32 lower-case letters, digits and hyphens, first a letter, last no hyphen",
-    r"^/": "a path that starts with /",
+    PLAIN_PATH: "a path that starts with / and has only letters, digits and . _ ~ - between further /",
+    IMAGE: "a container image with its tag or digest, for example ghcr.io/acme/shop:1.4.2, or nothing",
     r"^([~/].*)?$": "a path that starts with / or ~",
 }
 

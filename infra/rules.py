@@ -14,6 +14,7 @@ from hosts.addresses import SMALLEST_PREFIX
 from infra.catalog import load_balancer_types, locations, replacement_of_retired, server_types
 from infra.problems import Problem, meant, shown
 from infra.settings import DatabaseSettings, RedisSettings, Region, Settings
+from infra.stack_file import ENCRYPTED
 from infra.unreadable import UNREADABLE, answered
 
 SMALLEST_VOLUME_GB = 10
@@ -31,6 +32,7 @@ _HOSTNAME = re.compile(r"(?=.{1,253}\Z)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a
 _IDENTIFIER = re.compile(r"[0-9a-f]{32}")
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _ORIGIN = re.compile(r"https?://[^/\s]+")
+_URL = re.compile(r"https?://[^\s/?#]+([/?]\S*)?")
 _BALANCER_NODES = re.compile(r"[1-9][0-9]?|100")
 _KEY_TYPES = ("ssh-ed25519", "ssh-rsa", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "sk-ssh-ed25519@openssh.com")
 _WIDEST_ADMIN_PREFIX = {4: 8, 6: 16}
@@ -67,6 +69,7 @@ def broken_rules(settings: Settings) -> list[Problem]:
         for key, field in (("app", "data_volume_size_gb"), ("monitoring", "volume_size_gb")):
             rules.append(_optional_volume(region, key, field, path))
         rules += [_copied_version(settings.regions, index, path), _monitoring_placement(settings.regions, index, path)]
+        rules.append(_webhook(region, f"{path}.monitoring.alert_webhook_url"))
         rules += [_sentinel(region, path), _synchronous_commit(region, path, primary=index == 0), _pools(region, path)]
         rules += [_thresholds(region, name, path) for name in _THRESHOLDS]
     return [problem for rule in rules for problem in answered(rule)]
@@ -316,6 +319,13 @@ def _synchronous_commit(region: Region, path: str, *, primary: bool) -> Iterator
     if primary and region.database.synchronous_commit and region.database.nodes < 2:
         found = f"true with {region.database.nodes} nodes"
         yield Problem(f"{path}.database.synchronous_commit", found, "false, or database.nodes of 2 or more", "a commit waits for a standby")
+
+
+def _webhook(region: Region, path: str) -> Iterator[Problem]:
+    url = region.monitoring.alert_webhook_url
+    if url and url != ENCRYPTED and not _matches(_URL, url):
+        # Who knows the address can post there, so that a slip of it is no text to repeat either.
+        yield Problem(path, "a text that is no web address (not shown: it may be secret)", "https://HOST/PATH, or nothing")
 
 
 def _pools(region: Region, path: str) -> Iterator[Problem]:

@@ -15,6 +15,16 @@ Placement = Literal["dedicated", "app_server"]
 ResourceName = Annotated[str, Field(pattern=r"^[a-z]([a-z0-9-]{0,30}[a-z0-9])?$")]
 """Lower-case letters, digits and hyphens, 1 to 32 characters: what every provider accepts as part of a name."""
 
+PLAIN_PATH = r"^/[A-Za-z0-9._~/-]*$"
+"""A path that nginx' configuration and a shell take as it is (hosts/services/application.py)."""
+
+IMAGE = (
+    r"^$|^([A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]+)?/)?[a-z0-9]+((\.|__?|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|__?|-+)[a-z0-9]+)*)*"
+    r"(:[A-Za-z0-9_][A-Za-z0-9._-]{0,127}(@sha256:[0-9a-f]{64})?|@sha256:[0-9a-f]{64})$"
+)
+"""Nothing, or the reference of a container image (github.com/distribution/reference, regexp.go), with a tag or a digest: without one a
+rollout could not tell a new version from the old one."""
+
 
 class Section(BaseModel):
     """A group of settings. Unknown keys are errors and nothing can be changed after it was read."""
@@ -37,6 +47,7 @@ class ApplicationSettings(Section):
     image_backups: bool = Field(False, description="The provider's own daily backups of the servers' disks.")
     image: str = Field(
         "",
+        pattern=IMAGE,
         description="Container image of the application with its tag or digest, for example ghcr.io/acme/shop:1.4.2. Empty: none is "
         "deployed yet, and the servers answer 503.",
     )
@@ -44,7 +55,7 @@ class ApplicationSettings(Section):
         "", description="Runs once in a new image before it serves, for example 'alembic upgrade head'. Empty means nothing."
     )
     port: int = Field(8000, ge=1024, le=65535, description="Port of the application on its server's loopback interface.")
-    health_check_path: str = Field("/health", pattern=r"^/", description="Path that answers 200 when the application can serve.")
+    health_check_path: str = Field("/health", pattern=PLAIN_PATH, description="Path that answers 200 when the application can serve.")
     workers: int = Field(0, ge=0, le=256, description="Uvicorn workers per server. 0 means one per core.")
     worker_concurrency: int = Field(100, ge=1, le=10_000, description="Requests that one worker serves at once (--limit-concurrency).")
     worker_memory_mb: int = Field(200, ge=50, le=65_536, description="Memory promised to each worker, in MiB.")

@@ -15,6 +15,8 @@ from infra.reading import KEYS, REGION_SECTIONS, STACK_SECTIONS, read_settings
 from infra.settings import Settings
 from tests.support.stack_config import problems, read, stack_config, unset
 
+PATH = "a path that starts with / and has only letters, digits and . _ ~ - between further /"
+IMAGES = "a container image with its tag or digest, for example ghcr.io/acme/shop:1.4.2, or nothing"
 APP_KEYS = (
     "servers, server_type, data_volume_size_gb, image_backups, image, migration_command, port, health_check_path, workers, "
     "worker_concurrency, worker_memory_mb, database_pool_size, database_max_overflow"
@@ -144,7 +146,33 @@ def test_the_engine_prints_the_error_without_a_traceback() -> None:
         ({"app": {"servers": 1, "server_type": 33}}, ["rungway:app.server_type: found 33; allowed: a text"]),
         (
             {"app": {"servers": 1, "server_type": "cx33", "health_check_path": "health"}},
-            ["rungway:app.health_check_path: found 'health'; allowed: a path that starts with /"],
+            [f"rungway:app.health_check_path: found 'health'; allowed: {PATH}"],
+        ),
+        *(
+            (
+                {"app": {"servers": 1, "server_type": "cx33", "health_check_path": path}},
+                [f"rungway:app.health_check_path: found {shown}; allowed: {PATH}"],
+            )
+            for path, shown in (
+                ('/"', "'/\"'"),
+                ("/a b", "'/a b'"),
+                ("/a;}", "'/a;}'"),
+                ("/${secret:redis}", "'/${secret:redis}'"),
+                ("/a\n", r"'/a\n'"),
+            )
+        ),
+        *(
+            ({"app": {"servers": 1, "server_type": "cx33", "image": image}}, [f"rungway:app.image: found '{image}'; allowed: {IMAGES}"])
+            for image in (
+                "my image:1",
+                "ghcr.io/acme/shop",
+                "ghcr.io/Acme/shop:1",
+                "shop:",
+                "/srv/1",
+                'a:1";',
+                "a@sha256:12",
+                "https://ghcr.io/a/b:1",
+            )
         ),
         ({"edge": {"tls": "yes"}}, ["rungway:edge.tls: found 'yes'; allowed: true or false"]),
         ({"edge": {"buckets": {}}}, ["rungway:edge.buckets: found {}; allowed: a list"]),
@@ -334,3 +362,13 @@ def _is_right_or_refused(config: dict[str, str], *, require: bool) -> None:
         str(error).encode()
         return
     assert Settings.model_validate(settings.model_dump()) == settings
+
+
+@pytest.mark.parametrize(
+    "image",
+    ["", "shop:1", "acme/shop:1.4.2", "ghcr.io/acme/shop:v1_2-rc.3", "registry.example.com:5000/a/b__c-d.e:1", f"a/b@sha256:{'0a' * 32}"],
+)
+def test_an_image_as_registries_know_it_is_taken(image: str) -> None:
+    settings = read(app={"servers": 1, "server_type": "cx33", "image": image})
+
+    assert settings.regions[0].app.image == image

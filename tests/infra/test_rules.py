@@ -54,6 +54,13 @@ CASES: dict[str, Case] = {
         {"cloudflare_zone_id": "G" * 32},
         [f"rungway:cloudflare_zone_id: found '{'G' * 32}'; allowed: 32 hexadecimal digits in lower case"],
     ),
+    "a webhook that is no address": (
+        {"monitoring": {"servers": 1, "server_type": "cx23", "alert_webhook_url": "hooks.example.com/s3cr3t"}},
+        [
+            "rungway:monitoring.alert_webhook_url: found a text that is no web address (not shown: it may be secret); "
+            "allowed: https://HOST/PATH, or nothing"
+        ],
+    ),
     "a private key": (
         {"ssh_public_keys": ["-----BEGIN OPENSSH PRIVATE KEY-----\nabc"]},
         [
