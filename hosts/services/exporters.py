@@ -146,6 +146,7 @@ def _exporters(host: HostSpecification) -> list[_Exporter]:
 
 _NODE_ARGUMENTS = (
     "--collector.systemd",
+    "--collector.systemd.enable-restarts-metrics",
     f"--collector.textfile.directory={TEXTFILE_DIRECTORY}",
     # What is mounted for one service alone, or by the container engine, is no disk that can fill.
     "--collector.filesystem.mount-points-exclude=^/(dev|proc|sys|run|var/lib/docker)($|/)",

@@ -148,6 +148,8 @@ def _fixed_parameters(host: HostSpecification) -> dict[str, str]:
         "syslog_sequence_numbers": "off",
         "syslog_split_messages": "off",
         "log_line_prefix": "%quser=%u database=%d application=%a client=%h ",
+        # Slow statements are logged, and sent on, without their values: hashes of passwords, tokens, customers' data.
+        "log_parameter_max_length": "0",
         "timezone": "UTC",
         "log_timezone": "UTC",
         "archive_mode": "off",

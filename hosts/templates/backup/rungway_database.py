@@ -33,6 +33,9 @@ DUE_EARLY_SECONDS = 30 * 60
 """Timers look hourly: a backup that is due within half an hour is made now instead of half an hour late."""
 FREE_SPACE_FACTOR = 1.2
 """A drill needs the size of the database and what its recovery writes: a fifth more, our own margin."""
+FREE_SPACE_LEFT = 2 * 1024**3
+"""In bytes: the log of a recovery, which is no smaller for a small database (max_wal_size, 1 GB), and what the running one writes
+meanwhile. A drill that filled its disk would stop it."""
 POLL_SECONDS = 0.5
 NO_CONNECTION = 2
 """Exit status of psql when no server answers (its manual page)."""
@@ -260,7 +263,7 @@ def restore_and_look(settings: dict[str, Any], target: str, began: float, checks
     if not backups:
         raise ValueError("there is no backup")
     make_directory(data)
-    free, needed = shutil.disk_usage(scratch).free, int(backups[-1].size * FREE_SPACE_FACTOR)
+    free, needed = shutil.disk_usage(scratch).free, int(backups[-1].size * FREE_SPACE_FACTOR) + FREE_SPACE_LEFT
     if free < needed:
         raise OSError(f"{scratch}: found {free} free bytes; needed: {needed}")
 

@@ -252,6 +252,12 @@ def test_passwords_reach_psql_through_standard_input_and_stay_out_of_the_log() -
         assert "${secret:" not in line or line.startswith("127.0.0.1:5432:*:")
 
 
+def test_slow_statements_are_logged_without_their_values() -> None:
+    parameters = postgresql_parameters(_host())
+
+    assert (parameters["log_min_duration_statement"], parameters["log_parameter_max_length"]) == ("500ms", "0")
+
+
 def test_passwords_are_tried_only_over_verified_tls() -> None:
     (task,) = database_roles_tasks(_host())
 
