@@ -42,7 +42,14 @@ def cli() -> None:
 
 
 def _show(text: str) -> None:
-    click.echo(text.rstrip("\n"))
+    try:
+        click.echo(text.rstrip("\n"))
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise RungwayError(
+            f"standard output: can't write: {error.strerror}; allowed: a place with room", hint="send it somewhere else and run it again"
+        ) from error
 
 
 def _say(progress: str) -> None:
@@ -51,7 +58,7 @@ def _say(progress: str) -> None:
 
 
 def _show_json(document: dict[str, Any]) -> None:
-    click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+    _show(json.dumps(document, indent=2, ensure_ascii=False))
 
 
 @cli.command()

@@ -51,6 +51,12 @@ class Lack:
     consequence: str
 
 
+def find_system_programs() -> None:
+    """From now on programs are also found where Debian has those for root, which not every root's PATH names."""
+    folders = os.environ.get("PATH", "").split(":")
+    os.environ["PATH"] = ":".join([*folders, *(folder for folder in ("/usr/sbin", "/sbin") if folder not in folders)])
+
+
 def check_machine(servers: int, cache: Path, *, links: bool = False) -> None:
     """Whether `servers` servers can be rehearsed here, with `links` between regions or without, with roots cached under `cache`.
 
@@ -58,7 +64,7 @@ def check_machine(servers: int, cache: Path, *, links: bool = False) -> None:
         RungwayError: with everything that is missing, and the command that installs it.
     """
     problems = []
-    packages = sorted({package for tool, package in TOOLS.items() if not shutil.which(tool, path=_PATH)})
+    packages = sorted({package for tool, package in TOOLS.items() if not shutil.which(tool)})
     if os.geteuid() != 0:
         problems.append("found a user without root's rights; needed: root, to boot servers in namespaces of their own")
     if packages:
@@ -110,9 +116,6 @@ def kernel_lacks() -> list[Lack]:
 def kernel_has_wireguard() -> bool:
     """Whether links between regions are the kernel's; else a rehearsal runs wireguard-go, which no server of a real stack has."""
     return _in_namespace("ip link add wg0 type wireguard")
-
-
-_PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
 
 
 def _in_namespace(script: str) -> bool:

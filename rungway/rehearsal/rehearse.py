@@ -16,7 +16,7 @@ from infra.host_specifications import host_specifications
 from infra.settings import Settings
 from rungway.errors import RungwayError
 from rungway.rehearsal import baseline, certificates, failures
-from rungway.rehearsal.machine import check_machine, kernel_lacks
+from rungway.rehearsal.machine import check_machine, find_system_programs, kernel_lacks
 from rungway.rehearsal.network import OUTSIDE
 from rungway.rehearsal.phase import DOMAIN, NOT_HERE, RehearsedPhase, remove_leftovers
 from rungway.rehearsal.regions import rows_in_other_regions
@@ -62,6 +62,7 @@ def rehearsed(stack_name: str, say: Say, *, roles: frozenset[str] = frozenset(),
     """
     stack = find_stack(stack_name, project_root(Path.cwd()))
     settings, hosts = chosen_servers(stack, roles)
+    find_system_programs()
     check_machine(len(hosts), CACHE, links=any(linked_peers(host) for host in hosts))
     with ended_by_signals(), _alone(stack):
         yield from _rehearsed(stack, settings, hosts, say, keep=keep)
@@ -105,6 +106,7 @@ def take_down(stack_name: str) -> None:
         RungwayError: no such stack, or a rehearsal that does not end.
     """
     stack = find_stack(stack_name, project_root(Path.cwd()))
+    find_system_programs()
     end = time.monotonic() + END_SECONDS
     while True:
         try:

@@ -119,18 +119,48 @@ def test_a_phase_of_100_nodes_plans(tmp_path: Path) -> None:
 
 
 def test_output_into_a_closed_pipe_is_no_traceback() -> None:
-    done = subprocess.run(
-        ["bash", "-c", f"set -o pipefail; {sys.executable} -m rungway plan phase4 --json | head -c 1"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
+    reader, writer = os.pipe()
+    # Nobody reads any more, as when `head` has seen enough.
+    os.close(reader)
+    done = subprocess.run([*RUNGWAY, "cost", "mvp"], cwd=ROOT, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=120, check=False)
+    os.close(writer)
+
+    # What a shell says of a program that the closed pipe ended.
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_output_onto_a_full_disk_is_one_line(form: list[str]) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([*RUNGWAY, "cost", "mvp", *form], cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, timeout=120)
+
+    assert (done.returncode, done.stderr) == (
+        1,
+        "error: standard output: can't write: No space left on device; allowed: a place with room\n"
+        "hint: send it somewhere else and run it again\n",
     )
 
-    assert done.stderr == ""
-    # 141 is what a shell says of a program that the closed pipe ended; 1 is click's word for the same.
-    assert done.returncode in (0, 1, 141)
+
+def test_an_interrupt_at_the_very_beginning_is_one_word_too(tmp_path: Path) -> None:
+    """While the program still loads what it needs: here something that never ends loading."""
+    (tmp_path / "click.py").write_text(f"import pathlib, time\npathlib.Path({str(tmp_path / 'loading')!r}).touch()\ntime.sleep(60)\n")
+    with subprocess.Popen(
+        [*RUNGWAY, "check"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as process:
+        while not (tmp_path / "loading").exists():
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        said, error = process.communicate(timeout=30)
+
+    assert (process.returncode, said, error) == (130, "", "interrupted\n")
 
 
 def test_ctrl_c_ends_with_130_and_one_word() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from rungway.errors import RungwayError
-from rungway.rehearsal import machine
+from rungway.rehearsal import machine, rehearse
 from rungway.rehearsal.machine import (
     DISK_BASE_GB,
     MEMORY_BASE_MB,
@@ -18,6 +18,7 @@ from rungway.rehearsal.machine import (
     WATCHES,
     allow_watches,
     check_machine,
+    find_system_programs,
     kernel_lacks,
 )
 
@@ -55,10 +56,22 @@ def test_a_missing_program_is_named_by_its_package(monkeypatch: pytest.MonkeyPat
     assert _refusal() == f"not installed: {TOOLS[tool]} (Debian or Ubuntu: apt-get install {TOOLS[tool]})"
 
 
-def test_programs_are_also_looked_for_where_root_has_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shutil, "which", lambda name, path: name if path.endswith(":/usr/sbin:/sbin") else None)
+def test_programs_are_found_where_root_has_them_by_the_check_and_by_who_calls_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/usr/bin:/sbin")
 
-    check_machine(1, Path("/var/cache/rungway"))
+    for _ in range(2):
+        find_system_programs()
+        assert os.environ["PATH"] == "/usr/bin:/sbin:/usr/sbin"
+
+
+def test_a_rehearsal_is_checked_with_the_path_that_it_runs_with(monkeypatch: pytest.MonkeyPatch, in_project: Path) -> None:
+    def checked(*_: object, **__: object) -> None:
+        raise RungwayError(os.environ["PATH"])
+
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setattr(rehearse, "check_machine", checked)
+    with pytest.raises(RungwayError, match=r"^/nowhere:/usr/sbin:/sbin$"):
+        next(rehearse.rehearsed("mvp", print))
 
 
 def test_memory_is_counted_by_server(monkeypatch: pytest.MonkeyPatch) -> None:
