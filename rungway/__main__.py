@@ -17,27 +17,26 @@ def main() -> None:
         _end("interrupted", 130)
     try:
         cli.main(prog_name="rungway", standalone_mode=False)
-        sys.stdout.flush()
     except (click.exceptions.Abort, KeyboardInterrupt):
         _end("interrupted", 130)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except BrokenPipeError:
-        # The reader has gone (`rungway plan phase2 | head`).
-        _discard_output()
-        sys.exit(141)
     except RungwayError as error:
-        try:
-            sys.stdout.flush()
-        except OSError:
-            _discard_output()
         _end("\n".join([f"error: {error}", *([f"hint: {error.hint}"] if error.hint else [])]), error.exit_code)
+    finally:
+        _finish_output()
 
 
-def _discard_output() -> None:
-    """What could not be written is given up: Python would complain again when it flushes at exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _finish_output() -> None:
+    """What can't be written is given up: Python would complain of it again when it ends."""
+    if sys.stdout is None:
+        # It was closed before the program began.
+        return
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _end(message: str, code: int) -> NoReturn:

@@ -10,6 +10,8 @@ from rungway.errors import RungwayError
 
 NOT_BUILT = 4
 """Exit code of a plan that asks for parts that Rungway can't build yet."""
+CLOSED_PIPE = 141
+"""Exit code when nobody reads any more: what a shell says of a program that SIGPIPE ended."""
 DRIFTED = 6
 """Exit code when servers are not what they should be."""
 
@@ -45,7 +47,8 @@ def _show(text: str) -> None:
     try:
         click.echo(text.rstrip("\n"))
     except BrokenPipeError:
-        raise
+        # The reader has gone (`rungway plan phase2 | head`). Click would end with 1, which says that something is wrong with the stack.
+        raise SystemExit(CLOSED_PIPE) from None
     except OSError as error:
         raise RungwayError(
             f"standard output: can't write: {error.strerror}; allowed: a place with room", hint="send it somewhere else and run it again"

@@ -129,6 +129,14 @@ def test_output_into_a_closed_pipe_is_no_traceback() -> None:
     assert (done.returncode, done.stderr) == (141, "")
 
 
+def test_without_a_standard_output_there_is_no_traceback() -> None:
+    done = subprocess.run(
+        ["sh", "-c", f"{sys.executable} -m rungway cost mvp >&-"], cwd=ROOT, stderr=subprocess.PIPE, text=True, timeout=120
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 @pytest.mark.parametrize("form", [[], ["--json"]])
 def test_output_onto_a_full_disk_is_one_line(form: list[str]) -> None:
