@@ -233,6 +233,15 @@ def test_a_new_server_follows_whoever_is_primary_now(
     assert role_file.stat().st_mode & 0o777 == 0o640
 
 
+@pytest.mark.parametrize(("keys", "code"), [("0", 0), ("", 0), ("ERR max number of clients reached", 0), ("12", 1)])
+def test_an_empty_server_does_not_become_the_primary_of_one_that_has_keys(keys: str, code: int, tmp_path: Path) -> None:
+    task, environment, role_file = _role_task(tmp_path, None, peers=(_peer("eu", 2),))
+    (tmp_path / "cli").write_text(f'#!/bin/sh\nif [ "$3" = dbsize ]; then echo "{keys}"; else echo role:slave; fi\n')
+
+    assert _bash(task.script, environment) == code
+    assert role_file.exists() is (code == 0)
+
+
 def test_a_role_is_written_once(tmp_path: Path) -> None:
     task, environment, role_file = _role_task(tmp_path, None, **REPLICA)
     role_file.write_text("replicaof 10.0.3.13 6379\n")
