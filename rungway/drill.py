@@ -7,6 +7,7 @@ import json
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import Any
 
 from hosts.specification import HostSpecification
@@ -52,9 +53,10 @@ def run_drill(hosts: Sequence[HostSpecification], run_on: RunOn, *, server: str 
     `to` is a time of ISO 8601 within the retention; without it the restore goes to the end of the archive.
 
     Raises:
-        RungwayError: no such database server with backups, or an answer that is none.
+        RungwayError: no such database server with backups, no time of ISO 8601, or an answer that is none.
     """
     name = _chosen(hosts, server)
+    _refuse_no_time(to)
     command = f"{COMMAND} --to {shlex.quote(to)}" if to else COMMAND
     status, said = run_on(name, command)
     lines = said.strip().splitlines()
@@ -69,6 +71,15 @@ def run_drill(hosts: Sequence[HostSpecification], run_on: RunOn, *, server: str 
             hint=f"on the server: journalctl --unit backup-drill; {COMMAND}",
         ) from error
     return drill
+
+
+def _refuse_no_time(to: str) -> None:
+    try:
+        datetime.fromisoformat(to or "1970-01-01")
+    except ValueError as error:
+        raise RungwayError(
+            f"--to '{to}': found no time of ISO 8601; allowed: one within backup.retention_days, such as 2026-11-21T10:30:00+00:00"
+        ) from error
 
 
 def _chosen(hosts: Sequence[HostSpecification], server: str | None) -> str:

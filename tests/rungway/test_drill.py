@@ -81,10 +81,19 @@ def test_a_standby_of_the_first_region_is_asked_unless_another_is_named(tmp_path
     assert servers.asked == [asked]
 
 
-def test_the_time_to_restore_to_is_one_word_whatever_it_holds(tmp_path: Path) -> None:
-    body = f'[ "$#" = 2 ] && [ "$1" = --to ] && [ "$2" = "2026-11-21 10:00; exit 0" ] && echo \'{_answer(KEPT)}\''
+def test_the_time_to_restore_to_is_one_word_with_a_blank_in_it(tmp_path: Path) -> None:
+    body = f'[ "$#" = 2 ] && [ "$1" = --to ] && [ "$2" = "2026-11-21 10:00" ] && echo \'{_answer(KEPT)}\''
 
-    assert _run(tmp_path, body, to="2026-11-21 10:00; exit 0").ok
+    assert _run(tmp_path, body, to="2026-11-21 10:00").ok
+
+
+@pytest.mark.parametrize("to", ["yesterday", "2026-11-21 10:00; exit 0", "21.11.2026", "--help"])
+def test_what_is_no_time_is_refused_before_anything_is_asked(tmp_path: Path, to: str) -> None:
+    servers = Servers(tmp_path, "exit 0")
+
+    with pytest.raises(RungwayError, match=f"^--to '{to}': found no time of ISO 8601; allowed: "):
+        run_drill(HOSTS, servers.run, to=to)
+    assert servers.asked == []
 
 
 @pytest.mark.parametrize(
