@@ -5,7 +5,7 @@ addresses in the tunnel too, and each peer's is routed into it: so a server of a
 neighbours reach it, firewalls see the source that they know, and what stays within a region never enters the tunnel.
 """
 
-from hosts.configuration import Directory, HostFile, Service, address_of
+from hosts.configuration import Directory, HostFile, Service, Task, address_of
 from hosts.reachability import TUNNEL_PORT
 from hosts.sandbox import sandbox
 from hosts.services.exporters import TEXTFILE_DIRECTORY
@@ -20,6 +20,10 @@ RELOAD_SCRIPT = "/usr/local/lib/rungway/wireguard-reload"
 
 METRICS_SCRIPT = "/usr/local/lib/rungway/wireguard-metrics"
 _METRICS = "rungway-wireguard-metrics"
+_METRICS_FILE = f"{TEXTFILE_DIRECTORY}/rungway-wireguard.prom"
+_UNIT, _TIMER = f"wg-quick@{INTERFACE}.service", f"{_METRICS}.timer"
+_DROP_IN = f"/etc/systemd/system/{_UNIT}.d/10-rungway.conf"
+_METRICS_UNIT, _METRICS_TIMER = f"/etc/systemd/system/{_METRICS}.service", f"/etc/systemd/system/{_TIMER}"
 
 KEEPALIVE_SECONDS = 25
 """Shorter than the time after which a firewall forgets a silent UDP flow (wireguard.com, "NAT and Firewall Traversal Persistence")."""
@@ -36,11 +40,29 @@ def linked_peers(host: HostSpecification) -> tuple[Peer, ...]:
     return tuple(peer for peer in host.peers if peer.region != host.region and not _is_node(peer))
 
 
-def wireguard(host: HostSpecification) -> Service | None:
-    """The links of a server; None where the stack has servers in one region only."""
+def wireguard(host: HostSpecification) -> Service:
+    """The links of a server; where it has none, what makes sure of that: a stack may go back to one region."""
     peers = linked_peers(host)
-    if not peers:
-        return None
+    return _links(host, peers) if peers else _no_links()
+
+
+def _no_links() -> Service:
+    """Takes down what an earlier convergence has put up. `absent` can't: the link's unit needs its configuration to stop."""
+    # The drop-in is the mark of what is ours, somebody else's tunnel of that name stays; and it goes last, when nothing is left to do.
+    files = (CONFIGURATION, _METRICS_UNIT, _METRICS_TIMER, METRICS_SCRIPT, _METRICS_FILE, RELOAD_SCRIPT, _DROP_IN)
+    return Service(
+        name="no-wireguard",
+        before=(
+            Task(
+                name="links to regions that are no more",
+                unless=f"test ! -e {_DROP_IN}",
+                script=render_template("wireguard/remove.sh", unit=_UNIT, timer=_TIMER, files=files),
+            ),
+        ),
+    )
+
+
+def _links(host: HostSpecification, peers: tuple[Peer, ...]) -> Service:
     named = [(peer.name, address_of(peer)) for peer in peers]
     content = render_template(
         "wireguard/wg0.conf",
@@ -49,7 +71,6 @@ def wireguard(host: HostSpecification) -> Service | None:
         peers=named,
         keepalive_seconds=KEEPALIVE_SECONDS,
     )
-    unit = f"wg-quick@{INTERFACE}.service"
     return Service(
         name="wireguard",
         packages=("wireguard-tools",),
@@ -57,7 +78,7 @@ def wireguard(host: HostSpecification) -> Service | None:
         files=(
             HostFile(path=CONFIGURATION, content=content, mode=0o600),
             HostFile(
-                path=f"/etc/systemd/system/{unit}.d/10-rungway.conf",
+                path=_DROP_IN,
                 content=render_template("wireguard/wg-quick.service.conf", script=RELOAD_SCRIPT),
             ),
             HostFile(
@@ -67,25 +88,25 @@ def wireguard(host: HostSpecification) -> Service | None:
             ),
             HostFile(
                 path=METRICS_SCRIPT,
-                content=render_template("wireguard/metrics.sh", interface=INTERFACE, directory=TEXTFILE_DIRECTORY, peers=named),
+                content=render_template("wireguard/metrics.sh", interface=INTERFACE, target=_METRICS_FILE, peers=named),
                 mode=0o755,
             ),
             HostFile(
-                path=f"/etc/systemd/system/{_METRICS}.service",
+                path=_METRICS_UNIT,
                 content=render_template(
                     "wireguard/metrics.service",
                     program=METRICS_SCRIPT,
                     sandbox=sandbox(writable=(TEXTFILE_DIRECTORY,), capabilities=("CAP_NET_ADMIN",)),
                 ),
             ),
-            HostFile(path=f"/etc/systemd/system/{_METRICS}.timer", content=render_template("wireguard/metrics.timer")),
+            HostFile(path=_METRICS_TIMER, content=render_template("wireguard/metrics.timer")),
         ),
         # All of it is tried where nothing else sees it: an interface of that name in a network of its own.
         checks=(
             "unshare --net --mount bash -euc 'mkdir --parents /run/wireguard; mount -t tmpfs tmpfs /run/wireguard; "
             f"wg-quick up {INTERFACE}; wg-quick down {INTERFACE}'",
         ),
-        units=(unit, f"{_METRICS}.timer"),
+        units=(_UNIT, _TIMER),
         on_change="reload",
         probe=f'test "$(wg show {INTERFACE} peers | wc --lines)" -eq {len(peers)}',
     )

@@ -1,7 +1,7 @@
 #!/bin/bash
 # When each link last proved that its other end is there, by the name of the server; 0 is never, also while the interface is away.
 set -euo pipefail
-target={{ directory }}/rungway-wireguard.prom
+target={{ target }}
 links=$(join <(wg show {{ interface }} allowed-ips | sort) <(wg show {{ interface }} latest-handshakes | sort))
 {
     echo '# TYPE rungway_wireguard_latest_handshake_timestamp_seconds gauge'

@@ -45,7 +45,7 @@ def test_a_stack_of_one_region_has_no_links_and_needs_no_key_for_them(configurat
         linked = stack in SEVERAL_REGIONS
         for name, configuration in servers.items():
             has_link = linked and not name.startswith("kubernetes-")
-            assert any(service.name == "wireguard" for service in configuration.services) is has_link, (stack, name)
+            assert any(file.path == CONFIGURATION for file in configuration.files) is has_link, (stack, name)
             assert (WIREGUARD_SECRET in needed_secrets(configuration)) is has_link, (stack, name)
 
 
@@ -106,7 +106,6 @@ PUBLIC = {"app-eu-1": "2001:db8::1", "app-us-1": "2001:db8::2", "redis-us-1": "2
 def _file(host: HostSpecification, *peers: str, stack_secret: str) -> str:
     """The configuration of a server with links to these peers alone."""
     service = wireguard(replace(host, peers=tuple(peer for peer in host.peers if peer.name in peers)))
-    assert service is not None
     configuration = HostConfiguration(name=host.name, private_address=host.private_address, services=(service,))
     return _text(fill_in(configuration, secrets={WIREGUARD_SECRET: stack_secret}, addresses={}, public_addresses=PUBLIC))
 
@@ -153,7 +152,6 @@ def test_a_reload_changes_peers_routes_and_address_and_loses_nothing(
 ) -> None:
     eu = hosts["app-eu-1"]
     service = wireguard(eu)
-    assert service is not None
     script_file = next(file for file in service.files if file.path == RELOAD_SCRIPT)
     one, two, another = (_file(eu, *peers, stack_secret="one") for peers in (["app-us-1"], ["app-us-1", "redis-us-1"], ["redis-us-1"]))
     files = (
@@ -193,7 +191,6 @@ def test_metrics_tell_by_the_servers_name_when_each_link_shook_hands(
     eu = hosts["app-eu-1"]
     peers = tuple(peer for peer in eu.peers if peer.name in ("app-us-1", "redis-us-1"))
     service = wireguard(replace(eu, peers=peers))
-    assert service is not None
     files = (
         *_written(_file(eu, "app-us-1", "redis-us-1", stack_secret="one"), _file(hosts["app-us-1"], "app-eu-1", stack_secret="one")),
         next(file for file in service.files if file.path == METRICS_SCRIPT),
@@ -214,3 +211,47 @@ ip -n eu link delete wg0
     assert linked == "app-us-1"
     assert linked_at - 40 <= int(alive) <= now
     assert others == [("redis-us-1", "0"), ("app-us-1", "0"), ("redis-us-1", "0")]
+
+
+SYSTEMCTL = """
+systemctl() {
+    case "$1 ${!#}" in
+        "disable wg-quick@wg0.service") wg-quick down wg0 ;;
+        "is-enabled rungway-wireguard-metrics.timer") test -e /etc/systemd/system/rungway-wireguard-metrics.timer ;;
+        "disable rungway-wireguard-metrics.timer" | "daemon-reload daemon-reload" | "reset-failed wg-quick@wg0.service*") ;;
+        *) exit 1 ;;
+    esac
+}
+export -f systemctl
+"""
+"""What systemd would do, where there is none."""
+
+
+@pytest.mark.parametrize("ours", [True, False])
+def test_a_server_whose_stack_is_back_in_one_region_loses_its_links_and_their_keys(
+    ours: bool, hosts: Mapping[str, HostSpecification], debian_root: DebianRoot
+) -> None:
+    eu = hosts["app-eu-1"]
+    (task,) = wireguard(replace(eu, peers=tuple(peer for peer in eu.peers if peer.region == "eu"))).before
+    service = wireguard(replace(eu, peers=tuple(peer for peer in eu.peers if peer.name == "app-us-1")))
+    others = [file for file in service.files if file.path != CONFIGURATION]
+    files = (
+        *_written(_file(eu, "app-us-1", stack_secret="one"), _file(hosts["app-us-1"], "app-eu-1", stack_secret="one")),
+        *(others if ours else ()),
+        HostFile(path="/srv/unless", content=task.unless),
+        HostFile(path="/srv/script", content=task.script),
+    )
+    paths = " ".join([*(file.path for file in others), CONFIGURATION, f"{TEXTFILE_DIRECTORY}/rungway-wireguard.prom"])
+    converge = "at eu 'bash -eu /srv/unless || { bash -eu /srv/script; echo changed; bash -eu /srv/unless; }'"
+    script = f"""{TWO_REGIONS}{SYSTEMCTL}mkdir -p {TEXTFILE_DIRECTORY}
+{f"at eu {METRICS_SCRIPT}" if ours else ""}
+{converge}
+{converge}
+at eu 'ls {paths} 2>/dev/null || true; ip -brief link show wg0 || echo no link'"""
+    answer = debian_root.try_script(files, script)
+
+    assert answer.code == 0, answer.said
+    assert answer.said.count("changed") == ours
+    assert ("no link" in answer.said) is ours
+    assert (CONFIGURATION in answer.said.split()) is not ours
+    assert not [file.path for file in others if file.path in answer.said.split()]
