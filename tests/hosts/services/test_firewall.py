@@ -68,6 +68,7 @@ def test_everywhere_needs_no_set() -> None:
 
 def test_networks_within_others_are_left_out() -> None:
     text = _text(Rule("SSH", "tcp", "22", ("10.0.0.0/12", "10.1.0.0/16")))
+    assert "10.0.0.0/12" in text
     assert "10.1.0.0/16" not in text
 
 

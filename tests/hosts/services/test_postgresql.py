@@ -161,7 +161,9 @@ def test_patroni_rewinds_and_pgbouncer_looks_up_where_they_run() -> None:
 
 @pytest.mark.parametrize("standbys", [0, 1, 2])
 def test_nobody_connects_over_the_network_without_tls_and_a_password(standbys: int) -> None:
-    for line in host_based_authentication(_host(standbys=standbys, pgbouncer=PGBOUNCER)):
+    lines = host_based_authentication(_host(standbys=standbys, pgbouncer=PGBOUNCER))
+    assert len([line for line in lines if line.startswith("hostssl ")]) > standbys
+    for line in lines:
         assert line == "local all postgres peer" or (line.startswith("hostssl ") and line.endswith(" scram-sha-256"))
         assert "0.0.0.0/0" not in line
 

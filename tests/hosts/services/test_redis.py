@@ -152,7 +152,12 @@ def test_each_user_has_a_secret_of_its_own() -> None:
 
 
 def test_passwords_are_in_files_that_few_read_and_never_in_a_command() -> None:
-    for service in redis(_host(**REPLICA, backup=BACKUP)):
+    services = redis(_host(**REPLICA, backup=BACKUP))
+    assert {file.path for service in services for file in service.files if file.is_secret} >= {
+        "/etc/redis/redis.conf",
+        "/etc/redis/users.acl",
+    }
+    for service in services:
         for file in service.files:
             assert not file.is_secret or (file.mode, file.group) in ((0o600, "root"), (0o640, "redis")), file.path
         texts = [service.probe, *service.checks, *(text for task in service.before + service.after for text in (task.unless, task.script))]
