@@ -184,8 +184,8 @@ def is_due(settings: dict[str, Any], kind: str, backups: list[Backup], timeline:
     counting = [backup.end for backup in backups if kind == "incremental" or backup.kind == "full"]
     if not counting:
         return kind == "full"
-    if backups[-1].timeline != timeline:
-        return kind == kinds(settings)[-1]
+    if backups[-1].timeline != timeline and kind == kinds(settings)[-1]:
+        return True
     hours: int = settings[f"{kind}_every_hours"]
     return now - max(counting) >= hours * 3600 - DUE_EARLY_SECONDS
 

@@ -201,6 +201,8 @@ def test_a_new_primary_needs_a_backup_at_once_since_nobody_archives_what_the_old
 
     assert program.is_due(settings, kind, backups, "00000002", HOUR) is due
     assert program.is_due(settings, kind, backups, "00000001", HOUR) is False
+    # Should incremental ones fail, a full one still comes in its time.
+    assert program.is_due(settings, kind, backups, "00000002", 24 * HOUR) is True
 
 
 def test_after_a_failover_one_backup_is_made_and_no_more(program: ModuleType, tmp_path: Path) -> None:
