@@ -33,9 +33,9 @@ DUE_EARLY_SECONDS = 30 * 60
 """Timers look hourly: a backup that is due within half an hour is made now instead of half an hour late."""
 FREE_SPACE_FACTOR = 1.2
 """A drill needs the size of the database and what its recovery writes: a fifth more, our own margin."""
-FREE_SPACE_LEFT = 2 * 1024**3
-"""In bytes: the log of a recovery, which is no smaller for a small database (max_wal_size, 1 GB), and what the running one writes
-meanwhile. A drill that filled its disk would stop it."""
+FREE_SPACE_LEFT = 1024**3
+"""In bytes: the log of a recovery, which is no smaller for a small database, and as much for what the running one writes meanwhile. A
+drill that filled its disk would stop it."""
 POLL_SECONDS = 0.5
 NO_CONNECTION = 2
 """Exit status of psql when no server answers (its manual page)."""
@@ -303,6 +303,8 @@ def start_scratch(settings: dict[str, Any], data: Path) -> None:
         # A hot standby would insist on the primary's max_connections; nobody connects before the end of the recovery.
         "hot_standby": "off",
         "max_connections": 20,
+        # Half of FREE_SPACE_LEFT.
+        "max_wal_size": "512MB",
         "archive_mode": "off",
         "autovacuum": "off",
         "ssl": "off",
