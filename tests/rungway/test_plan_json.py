@@ -1,6 +1,7 @@
 """The documented JSON form of plans and diffs: complete, valid, and back again."""
 
 import json
+import re
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,12 @@ import jsonschema
 import pytest
 
 import rungway
+from hosts.converge import request
+from rungway import drill
+from rungway.advise import Advice, Reason, Step, Verdict, advice_json
+from rungway.cost_text import cost_json
+from rungway.drift import Drift, drift_json
+from rungway.drill import Drill, drill_json
 from rungway.model import (
     SECRET,
     UNKNOWN,
@@ -24,6 +31,8 @@ from rungway.model import (
     Resource,
 )
 from rungway.plan_json import PlanFormatError, diff_to_json, plan_from_json, plan_to_json
+from rungway.rehearsal import report
+from rungway.rehearsal.report import report_json
 
 SCHEMA = json.loads((Path(rungway.__file__).parent / "plan.schema.json").read_text())
 
@@ -108,6 +117,37 @@ def test_documents_have_exactly_the_documented_fields() -> None:
     documented = (Path(__file__).resolve().parents[2] / "docs" / "plan-json.md").read_text()
     for name in ("plan", "resource", "finding", "host_budget", "diff", "change"):
         assert all(f"`{field}`" in documented for field in definitions[name]["properties"]), name
+
+
+def _fields(document: object) -> set[str]:
+    """Every key of a document, however deep."""
+    if isinstance(document, dict):
+        return {*document, *(field for value in document.values() for field in _fields(value))}
+    return {field for item in document for field in _fields(item)} if isinstance(document, (list, tuple)) else set()
+
+
+MONEY = Money(Decimal(1), "EUR")
+
+
+@pytest.mark.parametrize(
+    ("command", "document"),
+    [
+        ("cost", cost_json(PLAN)),
+        (
+            "advise",
+            advice_json(Advice("mvp", 7, Verdict.TUNE, (Reason("CPU", 1, 1, "%", 1, 1, "more"),), (), Step("phase2", MONEY, MONEY))),
+        ),
+        ("drift", drift_json([Drift("app-eu-1", (("nginx", request.Change(kind="file", name="/a")),), 0, {})])),
+        ("drill", drill_json(Drill("database-eu-1", "", "", True, (drill.Check("a", True, 1, 1, "s", ""),)))),
+        ("rehearse", report_json("mvp", 1, [report.Check("a", True)])),
+    ],
+)
+def test_the_other_commands_have_exactly_the_documented_fields(command: str, document: dict[str, Any]) -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "plan-json.md").read_text()
+    (row,) = re.findall(rf"^\| `{command}` \| (.*) \|$", page, re.M)
+    values = {"stay", "tune", "climb", "no data", "null"}
+
+    assert set(re.findall("`([^`]*)`", row)) - values == _fields(document)
 
 
 @pytest.mark.parametrize(
