@@ -30,7 +30,7 @@ def main() -> int:
         sys.stderr.write("standard output is closed: needed for the result. Nothing was done.\n")
         return 1
     try:
-        request = TypeAdapter(Request).validate_json(sys.stdin.buffer.read())
+        request = TypeAdapter(Request).validate_json(sys.stdin.buffer.read() if sys.stdin else b"")
         result = converge(request)
     except ValidationError as error:
         # The input is not repeated: it holds secrets.

@@ -213,8 +213,9 @@ def _connected(name: str, connection: Connection, config_file: Path | None) -> A
     from pyinfra.api.inventory import Inventory
     from pyinfra.api.state import State
 
-    # Its warnings would stand before the one error.
-    logging.getLogger("pyinfra").setLevel(logging.CRITICAL)
+    # Their warnings, and tracebacks of what is caught here, would stand before the one error.
+    for library in ("pyinfra", "paramiko"):
+        logging.getLogger(library).setLevel(logging.CRITICAL)
     data = {
         "ssh_hostname": connection.address,
         "ssh_user": connection.user,
@@ -227,7 +228,12 @@ def _connected(name: str, connection: Connection, config_file: Path | None) -> A
     known = {key: value for key, value in data.items() if value is not None}
     if connection.known_hosts_file:
         # The first connection from a machine writes the file.
-        connection.known_hosts_file.expanduser().parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            connection.known_hosts_file.expanduser().parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except (OSError, RuntimeError) as error:
+            raise ConvergeError(
+                f"{name}: can't keep host keys in {connection.known_hosts_file}: {error}. Needed: a home directory to write to (HOME)."
+            ) from None
     state = State(Inventory(([(name, known)], {})), Config(CONNECT_TIMEOUT=10))  # type: ignore[no-untyped-call]
     host = state.inventory.get_host(name)
     end = time.monotonic() + connection.patience_seconds

@@ -1,5 +1,6 @@
 """What is made of the agent's answers, and of a connection whose other end has gone."""
 
+import dataclasses
 import getpass
 import json
 import os
@@ -7,11 +8,14 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import TypeAdapter
 
 from hosts.configuration import HostConfiguration, Service
 from hosts.converge import run
@@ -146,3 +150,45 @@ def test_the_agent_is_asked_in_ascii() -> None:
     service = Service(name="ü")
 
     assert json.dumps(run._service(service, service)).isascii()
+
+
+@pytest.mark.parametrize("home", ["/dev/null", "/proc"])
+def test_a_home_that_can_t_be_written_to_is_one_error(monkeypatch: pytest.MonkeyPatch, home: str) -> None:
+    monkeypatch.setenv("HOME", home)
+    connection = Connection(address="127.0.0.1", port=1, known_hosts_file=Path("~/.ssh/known_hosts.mine"), patience_seconds=0)
+    request = dataclasses.replace(_request("a"), connection=connection)
+
+    with pytest.raises(
+        run.ConvergeError, match=r"^app-eu-1: can't keep host keys in ~/\.ssh/known_hosts\.mine: .*Needed: a home directory"
+    ):
+        run.converge(request)
+
+
+def test_what_is_no_ssh_server_is_one_error() -> None:
+    """Paramiko would log a traceback of what it then raises."""
+
+    def hang_up() -> None:
+        # Until the listener is shut down.
+        with suppress(OSError):
+            while True:
+                listener.accept()[0].close()
+
+    listener = socket.create_server(("127.0.0.1", 0))
+    answering = threading.Thread(target=hang_up)
+    answering.start()
+    connection = Connection(address="127.0.0.1", port=listener.getsockname()[1], patience_seconds=0)
+    document = TypeAdapter(Request).dump_json(dataclasses.replace(_request("a"), connection=connection))
+    done = subprocess.run([sys.executable, "-m", "hosts.converge"], input=document, capture_output=True, timeout=60, check=False)
+    listener.shutdown(socket.SHUT_RDWR)
+    answering.join()
+    listener.close()
+
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert done.stderr.startswith(b"app-eu-1: no SSH connection to admin@127.0.0.1:")
+    assert done.stderr.count(b"\n") == 1
+
+
+def test_without_a_standard_input_it_is_said() -> None:
+    done = subprocess.run(["sh", "-c", f"{sys.executable} -m hosts.converge <&-"], capture_output=True, text=True, timeout=60, check=False)
+
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "standard input: not a convergence request: no JSON\n")
