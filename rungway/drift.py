@@ -16,7 +16,7 @@ from hosts.converge.run import ConvergeError, look_at
 from hosts.render import host_configuration
 from hosts.specification import HostSpecification
 from rungway.errors import RungwayError
-from rungway.remote import UnknownServerError, call, entries_of
+from rungway.remote import UnknownServerError, call, end_calls, entries_of
 from rungway.servers import servers_of_stack
 
 AT_ONCE = 8
@@ -47,12 +47,19 @@ def look(stack_name: str, *, server: str | None, ssh_config: Path | None) -> lis
     chosen = [host for name, host in hosts.items() if server in (None, name)]
     problems: list[RungwayError] = []
     found = []
+    wanted = [(host, host_configuration(host), ssh_config) for host in chosen]
     with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
-        for future in [pool.submit(drift_of, host, host_configuration(host), ssh_config) for host in chosen]:
-            try:
-                found.append(future.result())
-            except RungwayError as error:
-                problems.append(error)
+        try:
+            for future in [pool.submit(drift_of, *each) for each in wanted]:
+                try:
+                    found.append(future.result())
+                except RungwayError as error:
+                    problems.append(error)
+        except KeyboardInterrupt:
+            # Else it would wait for servers that may never answer.
+            pool.shutdown(wait=False, cancel_futures=True)
+            end_calls()
+            raise
     if problems:
         raise RungwayError("\n".join(str(problem) for problem in problems), hint=_hint(problems, ssh_config))
     return found

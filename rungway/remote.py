@@ -3,6 +3,7 @@
 import shlex
 import subprocess
 import sys
+import threading
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -16,6 +17,9 @@ SILENT_SECONDS = 15
 """How long a server may be silent before ssh asks whether it is still there; the third time without an answer ends the connection."""
 SSH_FAILED = 255
 """Exit status of ssh itself (ssh(1)); any other is the command's."""
+
+_under_way: set[subprocess.Popen[str]] = set()
+_ended = threading.Event()
 
 
 class UnknownServerError(RungwayError):
@@ -45,23 +49,38 @@ def call(host: HostSpecification, command: str, *, ssh_config: Path | None, give
     Raises:
         RungwayError: no OpenSSH client here, or the connection can't be made or broke.
     """
+    arguments, pipe = ssh_arguments(host.name, command, ssh_config), subprocess.PIPE
     try:
-        done = subprocess.run(
-            ssh_arguments(host.name, command, ssh_config),
-            input=given,
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            check=False,
-        )
+        process = subprocess.Popen(arguments, stdin=pipe, stdout=pipe, stderr=pipe, encoding="utf-8", errors="replace")
     except FileNotFoundError as error:
         raise RungwayError("ssh: not found on PATH", hint="install the OpenSSH client") from error
+    _under_way.add(process)
+    with process:
+        try:
+            if _ended.is_set():
+                process.kill()
+            said, complained = process.communicate(given)
+        finally:
+            process.kill()
+            _under_way.discard(process)
+    done = subprocess.CompletedProcess(arguments, process.returncode, said, complained)
     if done.returncode == SSH_FAILED:
-        said = f"{host.name}: ssh failed: {'; '.join(done.stderr.splitlines()) or 'without a word'}"
+        problem = f"{host.name}: ssh failed: {'; '.join(done.stderr.splitlines()) or 'without a word'}"
         if "Could not resolve hostname" in done.stderr:
-            raise UnknownServerError(said, host, ssh_config)
-        raise RungwayError(said, hint=f"try {shlex.join(['ssh', *_configuration(ssh_config), host.name])}")
+            raise UnknownServerError(problem, host, ssh_config)
+        raise RungwayError(problem, hint=f"try {shlex.join(['ssh', *_configuration(ssh_config), host.name])}")
     return done
+
+
+def end_calls() -> None:
+    """End every call that is under way in any thread, and each that begins after this: the program is about to end.
+
+    What runs on a server already goes on there.
+    """
+    # Before: a thread may be just about to start one.
+    _ended.set()
+    for process in [*_under_way]:
+        process.kill()
 
 
 def ssh_arguments(name: str, command: str, ssh_config: Path | None) -> list[str]:

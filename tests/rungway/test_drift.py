@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -147,6 +149,30 @@ def test_what_is_not_there_can_t_be_looked_at(arguments: list[str], expected: st
     done = _drift(*arguments)
 
     assert (done.returncode, done.stdout, done.stderr) == (1, "", f"error: {expected}\n")
+
+
+@pytest.mark.parametrize("command", ["drift", "drill"])
+def test_ctrl_c_waits_for_no_server(tmp_path: Path, command: str) -> None:
+    ssh = tmp_path / "ssh"
+    ssh.write_text(f"#!/bin/sh\necho $$ >> {tmp_path}/started\nexec sleep 1000\n")
+    ssh.chmod(0o755)
+    with subprocess.Popen(
+        [sys.executable, "-m", "rungway", command, "phase2"],
+        cwd=ROOT,
+        env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as process:
+        while not (tmp_path / "started").exists():
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        said, error = process.communicate(timeout=60)
+
+    assert (process.returncode, said, error.strip()) == (130, "", "interrupted")
+    assert [pid for pid in (tmp_path / "started").read_text().split() if Path("/proc", pid).exists()] == []
 
 
 def test_without_a_client_its_name_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
