@@ -62,6 +62,7 @@ def call(host: HostSpecification, command: str, *, ssh_config: Path | None, give
             said, complained = process.communicate(given)
         finally:
             process.kill()
+            process.wait()
             _under_way.discard(process)
     done = subprocess.CompletedProcess(arguments, process.returncode, said, complained)
     if done.returncode == SSH_FAILED:
