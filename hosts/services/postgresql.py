@@ -244,6 +244,7 @@ def _server(host: HostSpecification, version: int) -> Service:
                 content=render_template(
                     "postgresql/unit.conf",
                     data=data,
+                    address=address_of(host),
                     follows=bool(_postgresql(host).follows),
                     open_files=tuning.open_files(host)["postgresql"],
                     sandbox=sandbox(writable=writable),

@@ -2,6 +2,8 @@
 
 import dataclasses
 import os
+import re
+import shlex
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -208,6 +210,29 @@ def test_a_running_server_restarts_for_what_a_reload_does_not_bring(
     stubs = f"systemctl() {{ true; }}; pg_isready() {{ {'true' if answers else 'false'}; }}; says() {{ echo {wrong_parameters}; }}\n"
 
     assert bool(subprocess.run(["bash", "-euc", stubs + unless], check=False).returncode) is restarts
+
+
+@pytest.mark.parametrize(("looks_before", "waits"), [(0, 0), (3, 3), (1000, 60)], ids=["there", "late", "never"])
+def test_it_waits_for_its_address_but_not_for_ever(tmp_path: Path, looks_before: int, waits: int) -> None:
+    """PostgreSQL starts without an address that is not there yet, and never listens on it later."""
+    unit = next(file for file in _service("postgresql", _host()).files if file.path.endswith(".service.d/rungway.conf"))
+    (line,) = re.findall("^ExecStartPre=(.*)$", unit.content, re.MULTILINE)
+    looks, slept = tmp_path / "looks", tmp_path / "slept"
+    stubs = {
+        "ip": f'echo >> {looks}; test "$(wc -l < {looks})" -le {looks_before} || echo "inet $5/16"',
+        "sleep": f'echo "$1" >> {slept}',
+    }
+    for name, script in stubs.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / name).chmod(0o755)
+    slept.touch()
+
+    # As systemd reads it: with the privileges of root, and a doubled $ as one.
+    command = shlex.split(line.removeprefix("+").replace("$$", "$"))
+    subprocess.run(command, env={"PATH": f"{tmp_path}:/usr/bin:/bin"}, check=True)
+
+    assert line.startswith("+")
+    assert slept.read_text().split() == ["1"] * waits
 
 
 def test_it_counts_as_up_when_it_answers_on_its_private_address_with_valid_rules() -> None:
