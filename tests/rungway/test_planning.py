@@ -62,8 +62,15 @@ def test_more_connections_than_the_database_allows(tmp_path: Path) -> None:
 def test_more_memory_than_the_server_has(tmp_path: Path) -> None:
     plan = _plan(tmp_path, MINIMAL.replace("cx33,", "cx33, worker_memory_mb: 4000,"))
 
-    assert [error.path for error in _errors(plan)] == ["app-eu-1"]
+    assert [error.path for error in _errors(plan)] == ["app-eu-1", "app-eu-1 rollout"]
     assert "allowed: 8192 MiB" in _errors(plan)[0].message
+
+
+def test_more_memory_than_the_server_has_during_a_rollout(tmp_path: Path) -> None:
+    plan = _plan(tmp_path, MINIMAL.replace("cx33,", "cx33, worker_memory_mb: 600,"))
+
+    assert [error.path for error in _errors(plan)] == ["app-eu-1 rollout"]
+    assert "allowed: 9216 MiB" in _errors(plan)[0].message
 
 
 def test_an_input_that_the_provider_would_refuse_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
