@@ -1,6 +1,8 @@
 """The networks of a rehearsal: a private one a region, and one that stands for the internet, in namespaces that nothing outside can see."""
 
+import hashlib
 import json
+import re
 import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -115,6 +117,7 @@ class Network:
         port = f"port{self._count}"
         run(["ip", "link", "add", port, "netns", self.hub, "type", "veth", "peer", "name", interface, "netns", namespace])
         self._ip(self.hub, "link", "set", port, "master", bridge, "up")
+        self._ip(namespace, "link", "set", interface, "address", _hardware_address(f"{namespace} {interface}"))
         for address in addresses:
             nodad = ["nodad"] if ":" in address else []
             self._ip(namespace, "address", "add", address, "dev", interface, *nodad)
@@ -125,6 +128,11 @@ class Network:
 
     def _tc(self, name: str, *arguments: str) -> None:
         run(["tc", "-n", self.namespace(name), *arguments])
+
+
+def _hardware_address(interface: str) -> str:
+    """The same after a power cut, as in a cloud: its neighbours would look for another one up to a minute later only."""
+    return ":".join(["02", *re.findall("..", hashlib.sha256(interface.encode()).hexdigest()[:10])])
 
 
 def _watching(regions: list[list[Addresses]]) -> str:

@@ -113,6 +113,16 @@ def _reaches(regions: Network, address: str) -> bool:
     return subprocess.run(program, check=False).returncode == 0
 
 
+def test_neighbours_find_a_server_at_once_that_comes_back_after_a_power_cut(regions: Network) -> None:
+    """With another hardware address it would be silence for them until theirs of it has expired."""
+    assert _reaches(regions, EU_TOO.private)
+    regions.cut("eu-too")
+    regions.remove_server("eu-too")
+    regions.add_server("eu-too", EU_TOO, 16)
+
+    assert _reaches(regions, EU_TOO.private)
+
+
 def test_private_networks_of_regions_do_not_meet(regions: Network) -> None:
     assert _reaches(regions, EU_TOO.private)
     assert not _reaches(regions, US.private)
