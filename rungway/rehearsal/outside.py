@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from hosts.secrets import key_usage
 from rungway.errors import RungwayError
 from rungway.rehearsal.network import OUTSIDE, OUTSIDE_V6, Network
 from rungway.rehearsal.roots import Overlay, remove_root, run
@@ -144,19 +145,6 @@ application = create_backend_app("s3")
 """
 
 
-_SIGNS_CERTIFICATES = x509.KeyUsage(
-    digital_signature=False,
-    content_commitment=False,
-    key_encipherment=False,
-    data_encipherment=False,
-    key_agreement=False,
-    key_cert_sign=True,
-    crl_sign=True,
-    encipher_only=False,
-    decipher_only=False,
-)
-
-
 class RehearsalAuthority:
     """A certificate authority for one rehearsal, which its servers trust as they trust the public ones."""
 
@@ -166,7 +154,7 @@ class RehearsalAuthority:
         self._certificate = (
             self._builder(self._name, self._key.public_key())
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-            .add_extension(_SIGNS_CERTIFICATES, critical=True)
+            .add_extension(key_usage(signs_certificates=True), critical=True)
             .sign(self._key, hashes.SHA256())
         )
 
