@@ -19,31 +19,17 @@ from rungway.drift import drift_of, drift_text
 from rungway.errors import RungwayError
 from rungway.servers import servers_of_stack
 from tests.support.database_host import database_host
-from tests.support.ssh_server import HAS_CLIENT, SshServer
+from tests.support.ssh_server import NO_NAME, SshServer, needs_client, server_with_sudo, set_sudo
 
 ROOT = Path(__file__).resolve().parents[2]
 HOST = database_host()
-NO_NAME = "a" * 64
-"""No name in DNS, and none that is asked for: a label has 63 characters at most."""
-
-needs_client = pytest.mark.skipif(not HAS_CLIENT, reason="no OpenSSH client on this machine")
 
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[SshServer]:
     """A server whose sudo runs as who it is."""
-    programs = tmp_path / "programs"
-    programs.mkdir()
-    started = SshServer(tmp_path, {"PATH": f"{programs}:{os.environ['PATH']}"})
-    _sudo(started, '[ "$1" = --non-interactive ] && shift && exec "$@"')
-    yield started
-    started.close()
-
-
-def _sudo(server: SshServer, body: str) -> None:
-    sudo = server.config_file.parent / "programs" / "sudo"
-    sudo.write_text(f"#!/bin/sh\n{body}\n")
-    sudo.chmod(0o755)
+    with server_with_sudo(tmp_path) as started:
+        yield started
 
 
 def _drift(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -55,7 +41,7 @@ def _answered(server: SshServer, answers: list[dict[str, Any]], status: int = 0)
     """From now on sudo answers this in place of the agent."""
     file = server.config_file.parent / "answers"
     file.write_text("".join(f"{json.dumps(answer)}\n" for answer in answers))
-    _sudo(server, f"cat > /dev/null; cat {file}; exit {status}")
+    set_sudo(server, f"cat > /dev/null; cat {file}; exit {status}")
 
 
 @needs_client
@@ -103,7 +89,7 @@ def test_the_user_s_own_port_is_used(server: SshServer, in_project: Path) -> Non
     ],
 )
 def test_an_agent_that_does_not_answer_is_told(server: SshServer, body: str, expected: str) -> None:
-    _sudo(server, body)
+    set_sudo(server, body)
     done = _drift("mvp", "--ssh-config", str(server.config_file))
 
     assert (done.returncode, done.stdout, done.stderr) == (1, "", f"error: {expected}\n")

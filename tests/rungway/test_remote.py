@@ -1,7 +1,6 @@
 """rungway drill over a real SSH connection: what is asked, what comes back, and what is said when nothing does."""
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,30 +12,20 @@ import pytest
 from rungway.errors import RungwayError
 from rungway.remote import run_on_server, ssh_arguments
 from tests.support.database_host import database_host
-from tests.support.ssh_server import HAS_CLIENT, SshServer
+from tests.support.ssh_server import NO_NAME, SshServer, needs_client, server_with_sudo
 
 ROOT = Path(__file__).resolve().parents[2]
 HOST = database_host()
 CHECK = {"name": "recovery time", "ok": True, "found": 5.7, "limit": 3600, "unit": "s", "note": ""}
 KEPT = {"server": "vm", "began": "2026-11-21T10:31:14+00:00", "target": "", "ok": True, "checks": [CHECK]}
 MISSED = {**KEPT, "ok": False, "checks": [{**CHECK, "ok": False, "found": 4000}]}
-NO_NAME = "a" * 64
-"""No name in DNS, and none that is asked for: a label has 63 characters at most."""
-
-needs_client = pytest.mark.skipif(not HAS_CLIENT, reason="no OpenSSH client on this machine")
 
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[SshServer]:
-    """A server whose sudo runs as who it is, after it has said how it was called."""
-    programs = tmp_path / "programs"
-    programs.mkdir()
-    sudo = programs / "sudo"
-    sudo.write_text('#!/bin/sh\n[ "$1" = --non-interactive ] && shift && exec "$@"\n')
-    sudo.chmod(0o755)
-    started = SshServer(tmp_path, {"PATH": f"{programs}:{os.environ['PATH']}"})
-    yield started
-    started.close()
+    """A server whose sudo runs as who it is."""
+    with server_with_sudo(tmp_path) as started:
+        yield started
 
 
 def test_ssh_asks_nothing_and_gets_the_command_as_one_word() -> None:

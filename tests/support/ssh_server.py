@@ -5,10 +5,12 @@ import shutil
 import socket
 import subprocess
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import paramiko
+import pytest
 from paramiko.common import AUTH_FAILED, AUTH_SUCCESSFUL, OPEN_SUCCEEDED
 
 
@@ -97,5 +99,25 @@ class _Session(paramiko.ServerInterface):
         return True
 
 
-HAS_CLIENT = shutil.which("ssh") is not None
-"""Whether this machine has an OpenSSH client."""
+@contextmanager
+def server_with_sudo(directory: Path) -> Iterator[SshServer]:
+    """A server whose sudo runs as who it is."""
+    programs = directory / "programs"
+    programs.mkdir()
+    started = SshServer(directory, {"PATH": f"{programs}:{os.environ['PATH']}"})
+    set_sudo(started, '[ "$1" = --non-interactive ] && shift && exec "$@"')
+    yield started
+    started.close()
+
+
+def set_sudo(server: SshServer, body: str) -> None:
+    """From now on the server's sudo is this shell script."""
+    sudo = server.config_file.parent / "programs" / "sudo"
+    sudo.write_text(f"#!/bin/sh\n{body}\n")
+    sudo.chmod(0o755)
+
+
+NO_NAME = "a" * 64
+"""No name in DNS, and none that is asked for: a label has 63 characters at most."""
+
+needs_client = pytest.mark.skipif(shutil.which("ssh") is None, reason="no OpenSSH client on this machine")
